@@ -1,0 +1,1 @@
+"""The HTTP interface: parses, calls an action or a view, and answers."""

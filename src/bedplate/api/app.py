@@ -1,0 +1,107 @@
+"""The governance API under `/api`: OpenAPI 3.1, one error shape, every endpoint's permission decided by the kernel."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.staticfiles import StaticFiles
+
+import bedplate
+from bedplate.bootstrap import Installation
+from bedplate.errors import BedplateError, InvalidInput
+
+from . import evidence, gateway, incidents, paths, people, portfolio, releases
+from .limits import BodyLimit
+from .problem import body_of, status_of
+
+log = structlog.get_logger(__name__)
+ROUTERS = (
+    people.router,
+    portfolio.router,
+    releases.router,
+    gateway.router,
+    incidents.router,
+    evidence.router,
+    paths.router,
+)
+DOCS_CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
+)
+DOCS = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Bedplate API</title>
+<link rel="stylesheet" href="static/vendor/swagger-ui.css"></head>
+<body><div id="swagger-ui"></div><script src="static/vendor/swagger-ui-bundle.js"></script>
+<script src="static/docs.js"></script></body></html>"""
+
+
+def create(at: Installation) -> FastAPI:
+    """Build the API over an installation. Mount it under `/api`."""
+    app = FastAPI(
+        title="Bedplate",
+        version=bedplate.__version__,
+        summary="The operating model for an organisation's AI.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        servers=[{"url": "/api"}],
+        middleware=[Middleware(BodyLimit)],
+        responses={
+            400: {"description": "not readable"},
+            401: {"description": "not signed in"},
+            403: {"description": "denied, with reasons and fixes"},
+            404: {"description": "no such thing"},
+            409: {"description": "in conflict with what is on record"},
+            413: {"description": "too large"},
+            422: {"description": "invalid, with what was expected"},
+            503: {"description": "cannot be done now"},
+        },
+    )
+    app.state.installation = at
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_exception_handler(BedplateError, _told)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.mount("/static", StaticFiles(directory=str(resources.files("bedplate.api").joinpath("static"))))
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse(DOCS, headers={"content-security-policy": DOCS_CSP})
+
+    return app
+
+
+def _told(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, BedplateError):
+        raise error
+    status = status_of(error)
+    if status >= 500:  # noqa: PLR2004  ours to look into
+        log.error("api.failed", code=error.code, message=error.message)
+    headers = {"www-authenticate": "Bearer"} if status == 401 else {}  # noqa: PLR2004
+    return JSONResponse(body_of(error), 413 if error.code == "request-too-large" else status, headers)
+
+
+def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    wrong = [{"where": ".".join(map(str, e["loc"])), "message": str(e["msg"])} for e in error.errors()[:20]]
+    told = InvalidInput("; ".join(f"{w['where']}: {w['message']}" for w in wrong), hint="see /api/docs")
+    return JSONResponse(body_of(told), 422)
+
+
+def _http(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        raise error
+    codes = {404: "not-found", 405: "method-not-allowed", 400: "invalid-input"}
+    body: dict[str, Any] = {
+        "code": codes.get(error.status_code, "error"),
+        "message": str(error.detail),
+        "hint": "see /api/docs",
+    }
+    return JSONResponse({"error": body}, error.status_code, error.headers)

@@ -1,0 +1,112 @@
+"""`/v1`: OpenAI's protocol for use cases, straight on ASGI. Nothing here decides; the door does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, cast
+
+from prometheus_client import Counter, Histogram
+
+from bedplate.gateway.call import MAX_BODY, error_body
+from bedplate.gateway.door import Answer
+from bedplate.gateway.upstream import monotonic_ms
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from starlette.types import Receive, Scope, Send
+
+    from bedplate.bootstrap import Installation
+
+CALLS = Counter("bedplate_calls_total", "Calls answered, by status and verdict.", ("status", "verdict"))
+SECONDS = Histogram("bedplate_call_seconds", "Time from the request's last byte to the answer's last byte.")
+
+
+class Chat:
+    """Serves `/v1/chat/completions` and `/v1/models`."""
+
+    def __init__(self, at: Installation) -> None:
+        self._at = at
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        path, method = scope["path"], scope["method"]
+        secret = _bearer(scope)
+        if path == "/v1/models" and method == "GET":
+            await _json(send, 200, [], self._models(secret))
+        elif path != "/v1/chat/completions":
+            await _json(send, 404, [], error_body(f"{path} is not served here", "not-found"))
+        elif method != "POST":
+            await _json(send, 405, [("allow", "POST")], error_body("use POST", "method-not-allowed"))
+        elif not secret:
+            message = "send the use case's key: Authorization: Bearer bpk_..."
+            await _json(send, 401, [("www-authenticate", "Bearer")], error_body(message, "unauthenticated"))
+        else:
+            await self._complete(scope, receive, send, secret)
+
+    async def _complete(self, scope: Scope, receive: Receive, send: Send, secret: str) -> None:
+        body = await _body(scope, receive)
+        if body is None:
+            message = f"the body is larger than {MAX_BODY} bytes"
+            await _json(send, 413, [("connection", "close")], error_body(message, "request-too-large"))
+            return
+        began = monotonic_ms()
+        answer = await self._at.door.complete(secret, body)
+        if answer.events is not None:
+            await _events(send, answer, answer.events)
+        else:
+            await _json(send, answer.status, answer.headers, answer.body or {})
+        verdict = dict(answer.headers).get("x-bedplate-verdict", "none")
+        CALLS.labels(str(answer.status), verdict).inc()
+        SECONDS.observe((monotonic_ms() - began) / 1000)
+
+    def _models(self, secret: str) -> dict[str, Any]:
+        names = self._at.door.models(secret)
+        return {
+            "object": "list",
+            "data": [{"id": n, "object": "model", "created": 0, "owned_by": "bedplate"} for n in names],
+        }
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes | None:
+    """Read the body; None as soon as it is larger than allowed."""
+    told = next((v for k, v in scope["headers"] if k == b"content-length"), b"")
+    if told.isdigit() and int(told) > MAX_BODY:
+        return None
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > MAX_BODY:
+            return None
+    return bytes(body)
+
+
+async def _json(send: Send, status: int, headers: list[tuple[str, str]], body: dict[str, Any]) -> None:
+    content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    told = [("content-type", "application/json"), ("content-length", str(len(content))), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": _encoded(told)})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def _events(send: Send, answer: Answer, events: AsyncIterator[bytes]) -> None:
+    told = [("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-store"), *answer.headers]
+    await send({"type": "http.response.start", "status": answer.status, "headers": _encoded(told)})
+    async with aclosing(cast("AsyncGenerator[bytes, None]", events)):
+        async for event in events:
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _encoded(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(k.encode("latin-1"), v.encode("latin-1", "replace")) for k, v in headers]
+
+
+def _bearer(scope: Scope) -> str:
+    value = next((v for k, v in scope["headers"] if k == b"authorization"), b"")
+    kind, _, secret = value.decode("latin-1").partition(" ")
+    return secret.strip() if kind.lower() == "bearer" else ""

@@ -1,0 +1,82 @@
+"""Keys and calls."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import PlainTextResponse
+
+from bedplate.evidence.views import prove, sealed_size
+from bedplate.gateway import actions, views
+from bedplate.people.account import mint
+from bedplate.wire import Because, NewKey
+
+from .portfolio import Id
+from .session import At, Me
+
+router = APIRouter(tags=["gateway"])
+KeyId = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$")]
+CallId = Annotated[str, Path(min_length=36, max_length=50)]
+
+
+@router.post("/use-cases/{name}/keys")
+def issue(at: At, me: Me, name: Id, body: NewKey) -> dict[str, str]:
+    """Issue a key for a use case; its text is in this answer and nowhere else."""
+    token = mint("k")
+    subject = f"usecase/{name}"
+    actions.issue_key(
+        at.governor, me.person, subject, key=token.id, digest=token.digest, label=body.label, days=body.days
+    )
+    at.follower.look()
+    return {"id": token.id, "key": token.text, "use_case": name}
+
+
+@router.get("/use-cases/{name}/keys")
+def keys(at: At, me: Me, name: Id) -> dict[str, Any]:  # noqa: ARG001  signed in, nothing more
+    """List the keys of a use case, without their text."""
+    return {"keys": views.keys(at.engine, f"usecase/{name}")}
+
+
+@router.post("/keys/{key_id}/revoke")
+def revoke(at: At, me: Me, key_id: KeyId, body: Because) -> dict[str, Any]:
+    """End a key."""
+    found = views.key_by_id(at.engine, key_id)
+    actions.revoke_key(at.governor, me.person, found["subject"], key_id, body.reason)
+    at.follower.look()
+    return {"id": key_id}
+
+
+@router.get("/calls")
+def calls(  # noqa: PLR0913  one parameter a filter
+    at: At,
+    me: Me,  # noqa: ARG001  as above
+    use_case: str = "",
+    verdict: str = "",
+    text: str = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+) -> dict[str, Any]:
+    """Search calls, newest first."""
+    subject = f"usecase/{use_case}" if use_case else ""
+    found = at.calls.search(use_case=subject, verdict=verdict, text=text, limit=limit)
+    return {"calls": [c.plain() for c in found]}
+
+
+@router.get("/calls/{call_id}")
+def call(at: At, me: Me, call_id: CallId) -> dict[str, Any]:  # noqa: ARG001  as above
+    """Return one call with its content, where it was kept."""
+    return {**at.calls.get(call_id).plain(), "said": at.calls.content(call_id)}
+
+
+@router.get("/calls/{call_id}/proof", response_class=PlainTextResponse)
+def proof(at: At, me: Me, call_id: CallId) -> str:  # noqa: ARG001  as above
+    """Return the proof file of a call, to be checked offline with `bedplate verify`."""
+    return make_proof(at, call_id)
+
+
+def make_proof(at: At, call_id: str) -> str:
+    """Make the proof of a call, anchoring it first if this process's shard holds it and it is not anchored yet."""
+    shard, row, name = at.calls.find(call_id)
+    if name == at.journal.shard and row.seq >= sealed_size(at.engine, name):
+        at.seal()
+    return prove(at.engine, shard, name, row.seq, row.entry, at.anchor.prove).render()

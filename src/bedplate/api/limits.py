@@ -1,0 +1,79 @@
+"""Bodies above a limit are refused while they arrive, before anything reads them; JSON nested too deeply as well."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse
+
+from bedplate.errors import InvalidInput
+
+from .problem import body_of
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BYTES = 20 << 20
+MAX_DEPTH = 64
+
+
+class BodyLimit:
+    """Reads the whole body first: at most 20 MiB, at most 64 levels of brackets."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with its body, or answer 413 or 400."""
+        if scope["type"] != "http" or scope["method"] not in {"POST", "PUT", "PATCH"}:
+            await self._app(scope, receive, send)
+            return
+        body = bytearray()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > MAX_BYTES:
+                error = InvalidInput(f"the body is larger than {MAX_BYTES} bytes", code="request-too-large")
+                await JSONResponse(body_of(error), 413)(scope, receive, send)
+                return
+        if too_deep(bytes(body)):
+            error = InvalidInput(f"the body is nested more than {MAX_DEPTH} levels deep")
+            await JSONResponse(body_of(error), 400)(scope, receive, send)
+            return
+        await self._app(scope, _replay(bytes(body), receive), send)
+
+
+def too_deep(body: bytes) -> bool:
+    """Tell whether brackets outside of strings nest deeper than anything here needs."""
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return False
+    depth, text, escaped = 0, False, False
+    for byte in body:
+        if text:
+            escaped, text = (byte == 0x5C and not escaped), not (byte == 0x22 and not escaped)
+        elif byte == 0x22:
+            text = True
+        elif byte in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif byte in b"]}":
+            depth -= 1
+    return False
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    sent = False
+
+    async def again() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again

@@ -1,0 +1,388 @@
+"""The composition root: the only file that knows every part."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine, select
+
+import bedplate.data.governance as data_governance
+import bedplate.data.tables as data_tables
+import bedplate.evidence.governance as evidence_governance
+import bedplate.evidence.tables as evidence_tables
+import bedplate.gateway.governance as gateway_governance
+import bedplate.gateway.tables as gateway_tables
+import bedplate.incidents.governance as incidents_governance
+import bedplate.incidents.tables as incidents_tables
+import bedplate.kernel.governance as kernel_governance
+import bedplate.models.governance as models_governance
+import bedplate.models.tables as models_tables
+import bedplate.paths.governance as paths_governance
+import bedplate.paths.tables as paths_tables
+import bedplate.people.governance as people_governance
+import bedplate.people.tables as people_tables
+import bedplate.portfolio.governance as portfolio_governance
+import bedplate.portfolio.tables as portfolio_tables
+import bedplate.releases.governance as releases_governance
+import bedplate.releases.tables as releases_tables
+from bedplate.data.index import Index
+from bedplate.errors import Conflict, InvalidInput, NotFound, Tampered
+from bedplate.evidence.actions import note_segment
+from bedplate.gateway.budget import Budgets
+from bedplate.gateway.door import Door, Parts
+from bedplate.gateway.grounding import Numbered
+from bedplate.gateway.recorder import JournalRecorder
+from bedplate.gateway.snapshot import Follower, Key, Snapshot
+from bedplate.gateway.upstream import EMBEDDED_MODEL, Embedded, Remote, Upstream
+from bedplate.gateway.views import Calls
+from bedplate.incidents.actions import carry_out_resume
+from bedplate.kernel.clock import SECOND, Clock
+from bedplate.kernel.governor import Governor
+from bedplate.kernel.identity import Identities
+from bedplate.kernel.manifest import Catalogue, Manifest, catalogue
+from bedplate.kernel.standing import Standing, from_plain
+from bedplate.models.groundedness import assess
+from bedplate.paths.thread import Workshop, recipe
+from bedplate.people.actions import carry_out_apply
+from bedplate.portfolio.actions import settle
+from bedplate.releases import views as releases
+from bedplate.releases.actions import carry_out_live
+from bedplate.store import tables as t
+from bedplate.store.anchor import Anchor
+from bedplate.store.engine import open_engine, refuse_unsafe
+from bedplate.store.fsck import verify_ledger
+from bedplate.store.journal import Journal
+from bedplate.store.ledger import SqlLedger, read_blob
+from bedplate.store.migrate import migrate
+from bedplate.store.note import SigningKey, VerifierKey
+from bedplate.store.projector import Projector, read_approval
+from bedplate.store.vault import Vault
+from bedplate.store.witness import Witness
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bedplate.config import Settings
+    from bedplate.gateway.recipe import Recipe
+    from bedplate.kernel.approval import Approval
+    from bedplate.kernel.event import Value
+    from bedplate.kernel.model import OperatingModel
+    from bedplate.store.tables import Projection
+
+MANIFESTS: tuple[Manifest, ...] = (
+    kernel_governance.MANIFEST,
+    people_governance.MANIFEST,
+    portfolio_governance.MANIFEST,
+    data_governance.MANIFEST,
+    models_governance.MANIFEST,
+    releases_governance.MANIFEST,
+    gateway_governance.MANIFEST,
+    incidents_governance.MANIFEST,
+    evidence_governance.MANIFEST,
+    paths_governance.MANIFEST,
+)
+PROJECTIONS: tuple[Projection, ...] = (
+    people_tables.PROJECTION,
+    portfolio_tables.PROJECTION,
+    data_tables.PROJECTION,
+    models_tables.PROJECTION,
+    releases_tables.PROJECTION,
+    gateway_tables.PROJECTION,
+    incidents_tables.PROJECTION,
+    evidence_tables.PROJECTION,
+    paths_tables.PROJECTION,
+)
+READY_AGE = 2 * SECOND
+MAX_SHARDS = 64  # serving processes that share one data folder
+
+
+def wall_clock() -> int:
+    """Return microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+@dataclass(slots=True)
+class Installation:
+    """Everything that runs, put together. `open_installation` makes one; `close` takes it apart."""
+
+    settings: Settings
+    engine: Engine
+    clock: Clock
+    identities: Identities
+    catalogue: Catalogue
+    ledger: SqlLedger
+    governor: Governor
+    anchor: Anchor
+    key: SigningKey
+    journal: Journal
+    vault: Vault
+    calls: Calls
+    follower: Follower
+    door: Door
+    workshop: Workshop
+    upstreams: Mapping[str, Upstream]
+    witness_key: VerifierKey | None = None
+    faults: list[str] = field(default_factory=list)
+    sealing: threading.Lock = field(default_factory=threading.Lock)
+
+    def model(self) -> OperatingModel | None:
+        """Return the operating model in force (or, before founding, the newest proposed)."""
+        with self.engine.connect() as connection:
+            return self.ledger.model_of(connection)
+
+    def approval(self, approval_id: str) -> Approval:
+        """Return one approval; `NotFound` if there is none."""
+        with self.engine.connect() as connection:
+            found = read_approval(connection, approval_id)
+        if found is None:
+            raise NotFound(f"there is no {approval_id}", hint="list them: bedplate approvals")
+        return found
+
+    def approvals(self, *states: str, subject: str = "", limit: int = 200) -> list[Approval]:
+        """List approvals in these states, newest first; of one subject, if named."""
+        query = select(t.approval.c.id).order_by(t.approval.c.asked_at.desc()).limit(limit)
+        if states:
+            query = query.where(t.approval.c.state.in_(states))
+        if subject:
+            query = query.where(t.approval.c.subject == subject)
+        with self.engine.connect() as connection:
+            ids = list(connection.execute(query).scalars())
+            return [a for a in (read_approval(connection, i) for i in ids) if a is not None]
+
+    def standing(self, subject: str) -> Standing:
+        """Return the standing of a subject; `NotFound` if it has none."""
+        with self.engine.connect() as connection:
+            body = connection.execute(
+                select(t.standing.c.body).where(t.standing.c.subject == subject)
+            ).scalar_one_or_none()
+        if body is None:
+            raise NotFound(f"there is no {subject}", hint="propose it: bedplate apply use-case.yaml")
+        return from_plain(_json(body))
+
+    def vote(self, by: str, approval_id: str, *, yes: bool, reason: str, request: str = "") -> Approval:
+        """Vote, and carry out what the vote settled."""
+        approval = self.governor.vote(by, approval_id, yes=yes, reason=reason, request=request)
+        if approval.state in {"granted", "refused"}:
+            self.governor.carry_out(approval)
+            self.follower.look()
+            approval = self.approval(approval_id)
+        return approval
+
+    def seal(self) -> None:
+        """Anchor every record of this process's shard that is not anchored yet."""
+        with self.sealing:
+            while (segment := self.journal.seal()) is not None:
+                data: dict[str, Value] = {"number": segment.number, "first": segment.first, "count": segment.count}
+                roots: dict[str, Value] = {"root": segment.root.hex(), "previous": segment.previous.hex()}
+                note_segment(self.governor, self.journal.shard, {**data, **roots})
+                self.journal.mark_sealed(segment)
+
+    def ready(self) -> list[str]:
+        """List why this process must not get calls now; empty when it may."""
+        wrong = list(self.faults)
+        if self.follower.age > READY_AGE:
+            wrong.append(f"the standing is {self.follower.age // 1000} ms old: the database does not answer")
+        if not self.journal.healthy:
+            wrong.append("calls cannot be recorded: the journal failed")
+        return wrong
+
+    async def close(self) -> None:
+        """Stop what runs and let files go."""
+        self.follower.stop()
+        for upstream in self.upstreams.values():
+            await upstream.close()
+        self.journal.close()
+        self.calls.close()
+        self.vault.close()
+        self.engine.dispose()
+
+
+def open_engine_and_migrate(settings: Settings) -> Engine:
+    """Open the database and bring its tables up to date, under a lock."""
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = open_engine(settings.database_url)
+    refuse_unsafe(engine)
+    migrate(engine)
+    return engine
+
+
+def open_ledger(engine: Engine, clock: Clock) -> tuple[SqlLedger, Catalogue, Identities]:
+    """Build the ledger over a migrated database."""
+    declared = catalogue(MANIFESTS)
+    identities = Identities(clock)
+    ledger = SqlLedger(engine, Projector(declared, PROJECTIONS), clock, identities)
+    ledger.create()
+    return ledger, declared, identities
+
+
+def open_governor(ledger: SqlLedger, declared: Catalogue, clock: Clock, identities: Identities) -> Governor:
+    """Build the one door over a ledger."""
+    governor = Governor(ledger, declared, clock, identities)
+    governor.performs(
+        {
+            people_governance.APPLY_MODEL.name: carry_out_apply,
+            portfolio_governance.ACCEPT.name: settle,
+            releases_governance.GO_LIVE.name: carry_out_live,
+            incidents_governance.RESUME.name: carry_out_resume,
+        }
+    )
+    return governor
+
+
+def open_installation(settings: Settings, clock: Clock = wall_clock) -> Installation:
+    """Put everything together and check it. A fault found in the records makes it read-only, and says so."""
+    engine = open_engine_and_migrate(settings)
+    ledger, declared, identities = open_ledger(engine, clock)
+    governor = open_governor(ledger, declared, clock, identities)
+    key = signing_key(settings.data)
+    witness, witness_key = _witness(settings, key)
+    anchor = Anchor(engine, key, clock, witness)
+    faults = _checked(engine, anchor)
+    ledger.refuses = "; ".join(faults)
+    vault = Vault(settings.data / "vault.db", settings.data / "keys" / "kek")
+    journal = open_shard(settings.data / "journal", vault)
+    calls = Calls(settings.data / "journal", vault.open)
+    upstreams, defaults = _upstreams(settings, clock)
+    follower = Follower(ledger.size, lambda: load_snapshot(engine, ledger), settings.follow_ms)
+    indexes = settings.data / "indexes"
+    door = Door(
+        Parts(
+            follower=follower,
+            recorder=JournalRecorder(journal, vault, clock),
+            upstreams=upstreams,
+            retrieve=_Retriever(indexes).search,
+            assess=assess,
+            budgets=Budgets(calls.used),
+            controls=tuple(declared.controls.values()),
+            clock=clock,
+            identify=identities.next,
+        )
+    )
+    return Installation(
+        settings=settings,
+        engine=engine,
+        clock=clock,
+        identities=identities,
+        catalogue=declared,
+        ledger=ledger,
+        governor=governor,
+        anchor=anchor,
+        key=key,
+        journal=journal,
+        vault=vault,
+        calls=calls,
+        follower=follower,
+        door=door,
+        workshop=Workshop(governor, engine, door, indexes, defaults),
+        upstreams=upstreams,
+        witness_key=witness_key,
+        faults=faults,
+    )
+
+
+def signing_key(data: Path) -> SigningKey:
+    """Load the ledger's key, or make one. Its name is the log's origin, unique for ever."""
+    path = data / "keys" / "ledger"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        SigningKey.generate(f"bedplate.local/{secrets.token_hex(8)}").save(path)
+    return SigningKey.load(path)
+
+
+def open_shard(folder: Path, vault: Vault) -> Journal:
+    """Open the first shard that no other process writes, so that a restart goes on where it stopped."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for number in range(MAX_SHARDS):
+        name = f"shard-{number}"
+        try:
+            return Journal.open(folder / f"{name}.db", shard=name, before_commit=vault.flush)
+        except Tampered:
+            raise
+        except Conflict:
+            continue  # another process writes it
+    raise Conflict(f"{MAX_SHARDS} processes write to {folder} already")
+
+
+def load_snapshot(engine: Engine, ledger: SqlLedger) -> Snapshot:
+    """Read what calls are judged against, in one transaction."""
+    with engine.connect() as connection:
+        size = int(connection.execute(select(t.head.c.size)).scalar_one())
+        model = ledger.model_of(connection)
+        standings = {
+            row.subject: from_plain(_json(row.body))
+            for row in connection.execute(select(t.standing.c.subject, t.standing.c.body))
+        }
+        keys = {
+            row.digest: Key(row.id, row.subject, row.digest, row.expires, bool(row.revoked_at))
+            for row in connection.execute(select(gateway_tables.key))
+        }
+        live = [(s.subject, s.release) for s in standings.values() if s.release]
+    return Snapshot(size, model, keys, standings, {subject: _recipe(engine, digest) for subject, digest in live})
+
+
+def _recipe(engine: Engine, digest: str) -> Recipe:
+    bundle = releases.bundle(engine, digest)
+    with engine.connect() as connection:
+        return recipe(bundle, read_blob(connection, bundle.prompt).decode())
+
+
+class _Retriever:
+    """Searches indexes by version, each opened and checked once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open: dict[str, Index] = {}
+
+    async def search(self, version: str, question: str, top: int) -> Sequence[Numbered]:
+        return await asyncio.to_thread(self._search, version, question, top)
+
+    def _search(self, version: str, question: str, top: int) -> Sequence[Numbered]:
+        if version not in self._open:
+            self._open[version] = Index.open(self._folder, version)
+        found = self._open[version].search(question, top)
+        return [Numbered(n, p.ref, f"{p.title} › {p.heading}", p.text) for n, p in enumerate(found, 1)]
+
+
+def _checked(engine: Engine, anchor: Anchor) -> list[str]:
+    faults = []
+    for check in (lambda: verify_ledger(engine), anchor.check):
+        try:
+            check()
+        except Tampered as fault:
+            faults.append(fault.message)
+    return faults
+
+
+def _witness(settings: Settings, key: SigningKey) -> tuple[Witness | None, VerifierKey | None]:
+    if not settings.witness:
+        return None, None
+    folder = Path(settings.witness)
+    path = folder / "witness-key"
+    if not path.exists():
+        raise InvalidInput(f"there is no witness key at {path}", hint="make one: bedplate doctor --new-witness FOLDER")
+    own = SigningKey.load(path)
+    return Witness(folder, own, {key.name: key.verifier}), own.cosigner
+
+
+def _upstreams(settings: Settings, clock: Clock) -> tuple[dict[str, Upstream], dict[str, tuple[str, str]]]:
+    embedded = Embedded(clock)
+    upstreams: dict[str, Upstream] = {"embedded": embedded}
+    defaults = {"embedded": (EMBEDDED_MODEL, embedded.name)}
+    if settings.upstream_url:
+        secret = os.environ.get(settings.upstream_key_env, "") if settings.upstream_key_env else ""
+        remote = Remote(settings.upstream_url, secret, settings.upstream_timeout_s)
+        upstreams["default"] = remote
+        defaults["default"] = (settings.upstream_model, remote.name)
+    return upstreams, defaults
+
+
+def _json(text: str) -> dict[str, Any]:
+    return dict(json.loads(text))

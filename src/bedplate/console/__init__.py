@@ -1,0 +1,1 @@
+"""The pages people use: server-rendered, and working without scripts."""

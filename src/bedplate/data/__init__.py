@@ -1,0 +1,1 @@
+"""What it stands on: sources, their indexes, and where they came from."""

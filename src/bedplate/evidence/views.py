@@ -1,0 +1,116 @@
+"""Reads: the ledger's events, sealed segments, and the proof of one call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine, func, select
+
+from bedplate.errors import NotFound, Tampered, Unavailable
+from bedplate.kernel.event import Event, unseal
+from bedplate.store import tables as t
+from bedplate.store.merkle import inclusion_proof, root_of
+from bedplate.store.proof import Proof
+
+from .tables import segment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bedplate.store.shard import Shard
+
+
+def events(engine: Engine, *, stream: str = "", kind: str = "", before: int = 0, limit: int = 100) -> list[Event]:
+    """List events, newest first; of one stream or kind, or before a sequence number, if given."""
+    query = select(t.event.c.entry).order_by(t.event.c.seq.desc()).limit(limit)
+    if stream:
+        query = query.where(t.event.c.stream == stream)
+    if kind:
+        query = query.where(t.event.c.kind == kind)
+    if before:
+        query = query.where(t.event.c.seq < before)
+    with engine.connect() as connection:
+        return [unseal(bytes(entry)) for entry in connection.execute(query).scalars()]
+
+
+def event(engine: Engine, seq: int) -> Event:
+    """Return one event; `NotFound` beyond the head."""
+    with engine.connect() as connection:
+        entry = connection.execute(select(t.event.c.entry).where(t.event.c.seq == seq)).scalar_one_or_none()
+    if entry is None:
+        raise NotFound(f"there is no event {seq}")
+    return unseal(bytes(entry))
+
+
+def size(engine: Engine) -> int:
+    """Return how many events there are."""
+    with engine.connect() as connection:
+        return int(connection.execute(select(t.head.c.size)).scalar_one())
+
+
+def segments(engine: Engine, shard: str) -> list[dict[str, Any]]:
+    """List the sealed segments of a shard, oldest first."""
+    query = select(segment).where(segment.c.shard == shard).order_by(segment.c.number)
+    with engine.connect() as connection:
+        return [dict(r._mapping) for r in connection.execute(query)]  # noqa: SLF001  public by documentation
+
+
+def sealed_size(engine: Engine, shard: str) -> int:
+    """Return how many records of a shard are anchored."""
+    query = select(func.max(segment.c.first + segment.c.count)).where(segment.c.shard == shard)
+    with engine.connect() as connection:
+        return int(connection.execute(query).scalar_one_or_none() or 0)
+
+
+def prove(
+    engine: Engine,
+    shard: Shard,
+    name: str,
+    seq: int,
+    entry: bytes,
+    anchored: Callable[[int], tuple[int, list[bytes], str]],
+) -> Proof:
+    """Make the proof of one call: record → segment → ledger event → signed checkpoint.
+
+    `anchored(event_seq)` returns tree size, inclusion proof and note. `Unavailable` while the record is not anchored.
+    """
+    query = select(segment).where(
+        segment.c.shard == name, segment.c.first <= seq, segment.c.first + segment.c.count > seq
+    )
+    with engine.connect() as connection:
+        row = connection.execute(query).one_or_none()
+    if row is None:
+        raise Unavailable("this call is not anchored yet", hint="it will be within a minute; try again")
+    leaves = shard.leaves(row.first, row.count)
+    sealed = event(engine, row.last_seq)
+    _, path, note = anchored(sealed.seq)
+    return Proof(
+        call=entry,
+        call_index=seq - row.first,
+        segment_size=row.count,
+        call_path=tuple(inclusion_proof(seq - row.first, row.count, _subtrees(leaves))),
+        event=sealed.entry,
+        event_index=sealed.seq,
+        event_path=tuple(path),
+        note=note,
+    )
+
+
+def check_shard(engine: Engine, shard: Shard, name: str) -> int:
+    """Verify a shard in itself and against what is anchored; returns its size. `Tampered` names shard and record."""
+    length, _ = shard.verify()
+    for row in segments(engine, name):
+        end = row["first"] + row["count"]
+        if length < end:
+            raise Tampered(f"shard {name} holds {length} records, but {end} were anchored: its tail was removed")
+        if root_of(shard.leaves(row["first"], row["count"])).hex() != row["root"]:
+            raise Tampered(f"shard {name}, segment {row['number']} (records {row['first']} to {end - 1}) was changed")
+    return length
+
+
+def _subtrees(leaves: list[bytes]) -> Callable[[int, int], bytes]:
+    def node(level: int, index: int) -> bytes:
+        start = index << level
+        return root_of(leaves[start : start + (1 << level)])
+
+    return node

@@ -1,0 +1,1 @@
+"""Every LLM call, decided and recorded."""

@@ -1,0 +1,191 @@
+"""How calls are governed: what every call is checked against, and keys."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bedplate.kernel.action import Action, Attempt
+from bedplate.kernel.canary import model_for_canaries
+from bedplate.kernel.clock import DAY
+from bedplate.kernel.control import Control, Fail, Finding, Pass
+from bedplate.kernel.decision import Case
+from bedplate.kernel.manifest import Kind, Manifest
+from bedplate.kernel.standing import Rung, Standing
+
+if TYPE_CHECKING:
+    from bedplate.kernel.model import TierPlan
+
+CALL = Action("gateway.call", "gateway:call:make", "Make a call as a use case.", phase="call")
+EVALUATE = Action(
+    "gateway.evaluate", "gateway:call:evaluate", "Make a call to try a release before it is live.", phase="call"
+)
+ISSUE_KEY = Action("gateway.key", "gateway:key:issue", "Issue a key for a use case.")
+REVOKE_KEY = Action("gateway.revoke", "gateway:key:issue", "End a key.")
+
+LIVE = (CALL.name,)
+
+
+def _standing(case: Case) -> Standing:
+    if case.standing is None:
+        raise ValueError("no standing")
+    return case.standing
+
+
+def _plan(case: Case) -> TierPlan:
+    if case.plan is None:
+        raise ValueError("no tier")
+    return case.plan
+
+
+def _fresh(case: Case) -> Finding:
+    lease = _plan(case).lease_ms
+    if case.age > lease * 1000:
+        return Fail(
+            f"the standing is {case.age // 1000} ms old; this tier allows {lease} ms",
+            "the database does not answer this process: see /readyz",
+        )
+    return Pass()
+
+
+def _not_suspended(case: Case) -> Finding:
+    suspended = _standing(case).suspended
+    return (
+        Fail(f"suspended: {suspended}", f"ask {_standing(case).owner} or see bedplate resume") if suspended else Pass()
+    )
+
+
+def _released(case: Case) -> Finding:
+    standing = _standing(case)
+    if standing.stage == "live" and standing.release:
+        return Pass()
+    fixes = {
+        "proposed": "it must be accepted first: bedplate approvals",
+        "accepted": "build a release and have it approved: bedplate release",
+        "declined": f"it was declined; ask {standing.owner}",
+        "retired": f"it was retired; ask {standing.owner}",
+    }
+    return Fail(
+        f"{standing.subject} is {standing.stage} and has no live release", fixes.get(standing.stage, "propose it")
+    )
+
+
+def _rung_open(case: Case) -> Finding:
+    standing = _standing(case)
+    if not standing.release:
+        return Pass()  # live-release says what is missing
+    if standing.rung is Rung.OFF:
+        return Fail("its rung is off", f"ask {standing.owner}; a new approved release or a resumption raises it")
+    if standing.rung is Rung.PROPOSE and not _plan(case).drafts:
+        return Fail("its rung is propose, and this tier sends no drafts", f"a person must answer; ask {standing.owner}")
+    return Pass()
+
+
+def _model_approved(case: Case) -> Finding:
+    asked, approved = str(case.attempt.facts["model"]), str(case.attempt.facts["approved"])
+    if case.attempt.facts["named"] == "yes" or not approved:
+        return Pass()  # without a release no model is approved, and live-release says so
+    return Fail(f"the model {asked!r} is not in the live release", f"ask for {approved!r}")
+
+
+def _within_budget(case: Case) -> Finding:
+    facts, plan = case.attempt.facts, _plan(case)
+    if not facts["approved"]:
+        return Pass()  # as above
+    for unit, most in (("calls", plan.calls_per_day), ("tokens", plan.tokens_per_day)):
+        least = min(most, int(str(facts[f"{unit}_budget"])))
+        if int(str(facts[f"{unit}_today"])) >= least:
+            return Fail(
+                f"{facts[f'{unit}_today']} of {least} {unit} are used today",
+                "wait for tomorrow (UTC), or raise the budget",
+            )
+    return Pass()
+
+
+def _reviewed(case: Case) -> Finding:
+    standing, days = _standing(case), _plan(case).review_days
+    if not standing.release:
+        return Pass()  # as above
+    live_at = int(str(standing.facts["releases.live_at"]))
+    if case.now > live_at + days * DAY:
+        return Fail(f"the last approval is more than {days} days old", "release again: bedplate release")
+    return Pass()
+
+
+def _violation() -> Case:
+    """A call with everything wrong at once: each call control must refuse it."""
+    facts = {
+        "model": "other",
+        "approved": "this",
+        "named": "no",
+        "calls_today": 9,
+        "tokens_today": 9,
+        "calls_budget": 1,
+        "tokens_budget": 1,
+    }
+    standing = Standing("usecase/canary", tier=1, stage="accepted", suspended="canary", rung=Rung.OFF, release="canary")
+    standing = replace(standing, facts={"releases.live_at": 0})
+    return Case(
+        Attempt(CALL, "canary", "usecase/canary", facts), 400 * DAY, model_for_canaries(), standing, age=1 << 62
+    )
+
+
+MANIFEST = Manifest(
+    plane="gateway",
+    actions=(CALL, EVALUATE, ISSUE_KEY, REVOKE_KEY),
+    controls=(
+        Control(
+            "standing-fresh",
+            "call",
+            "What the call is judged against is no older than the tier allows.",
+            _fresh,
+            _violation,
+            always=True,
+        ),
+        Control("not-suspended", "call", "The use case is not suspended.", _not_suspended, _violation, always=True),
+        Control(
+            "live-release",
+            "call",
+            "The use case has a live, approved release.",
+            _released,
+            _violation,
+            LIVE,
+            always=True,
+        ),
+        Control("rung-open", "call", "Its rung lets it answer.", _rung_open, _violation, LIVE, always=True),
+        Control(
+            "model-approved",
+            "call",
+            "The model asked for is the one in the release.",
+            _model_approved,
+            _violation,
+            LIVE,
+            always=True,
+        ),
+        Control(
+            "within-budget",
+            "call",
+            "Today's calls and tokens are below the tier's and the release's budget.",
+            _within_budget,
+            _violation,
+            LIVE,
+            always=True,
+        ),
+        Control(
+            "review-current",
+            "call",
+            "The last approval is not older than the tier's review interval.",
+            _reviewed,
+            _violation,
+            LIVE,
+        ),
+    ),
+    kinds=(
+        Kind(
+            "gateway.key.issued",
+            {"key": "text", "digest": "text", "label": "text", "expires": "int"},
+            "A key was made for a use case; the key itself is not recorded.",
+        ),
+        Kind("gateway.key.revoked", {"key": "text", "reason": "text"}, "A key ended."),
+    ),
+)

@@ -1,0 +1,60 @@
+"""Puts calls on record: content sealed in the vault, the entry hashed into this process's shard."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from bedplate.errors import BedplateError, Unavailable
+from bedplate.store.record import Record
+
+from .call import Trace, entry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bedplate.kernel.clock import Clock
+    from bedplate.kernel.event import Value
+    from bedplate.store.journal import Journal
+    from bedplate.store.vault import Vault
+
+
+class JournalRecorder:
+    """Implements `bedplate.gateway.door.Recorder` on one shard."""
+
+    def __init__(self, journal: Journal, vault: Vault, clock: Clock) -> None:
+        self._journal = journal
+        self._vault = vault
+        self._clock = clock
+
+    @property
+    def healthy(self) -> bool:
+        """Tell whether calls can be recorded."""
+        return self._journal.healthy
+
+    async def record(self, trace: Trace, kind: str, content: Mapping[str, Any] | None) -> None:
+        """Commit one record; returns after the durable commit. `Unavailable` or `Full` if that cannot be done."""
+        try:
+            sealed, ciphertext = self._sealed(trace.id, content)
+            now = self._clock()
+            record = Record(
+                id=trace.id,
+                entry=entry(trace, kind, now, sealed),
+                at=now,
+                use_case=trace.subject,
+                kind=kind,
+                verdict=trace.verdict,
+                status=trace.status,
+                content=ciphertext,
+            )
+            await self._journal.append(record)
+        except Unavailable:
+            raise
+        except BedplateError as broken:
+            raise Unavailable(f"the call cannot be recorded: {broken}", hint="the answer was withheld") from broken
+
+    def _sealed(self, call_id: str, content: Mapping[str, Any] | None) -> tuple[dict[str, Value], bytes]:
+        if content is None:
+            return {}, b""
+        sealed = self._vault.seal(call_id, json.dumps(content, ensure_ascii=False).encode())
+        return {"ct": sealed.ct, "commitment": sealed.commitment, "kid": sealed.kid}, sealed.ciphertext

@@ -1,0 +1,124 @@
+"""Reads: keys, from the database; calls, from the journal's shards."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine, select
+
+from bedplate.errors import NotFound
+from bedplate.store.shard import Row, Shard
+
+from .tables import key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+
+def keys(engine: Engine, subject: str) -> list[dict[str, Any]]:
+    """List the keys of a use case, newest first; never their text."""
+    query = select(key).where(key.c.subject == subject).order_by(key.c.issued_at.desc())
+    with engine.connect() as connection:
+        return [{k: v for k, v in r._mapping.items() if k != "digest"} for r in connection.execute(query)]  # noqa: SLF001  public by documentation
+
+
+def key_by_id(engine: Engine, key_id: str) -> dict[str, Any]:
+    """Return one key; `NotFound` if there is none."""
+    with engine.connect() as connection:
+        row = connection.execute(select(key).where(key.c.id == key_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no key {key_id}", hint="list them: bedplate key list USE-CASE")
+    return dict(row._mapping)  # noqa: SLF001  as above
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One record of the journal: where it is, its entry, and its content while it was not erased."""
+
+    shard: str
+    seq: int
+    id: str
+    at: int
+    leaf: str
+    entry: dict[str, Any]
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON-ready values."""
+        return {"shard": self.shard, "seq": self.seq, "id": self.id, "at": self.at, "leaf": self.leaf, **self.entry}
+
+
+class Calls:
+    """The run-time records of every shard in a folder, read while they are written."""
+
+    def __init__(self, folder: Path, open_content: Callable[[str, bytes], bytes]) -> None:
+        self._folder = folder
+        self._open = open_content
+        self._shards: dict[Path, Shard] = {}
+
+    def shards(self) -> dict[str, Shard]:
+        """Return the shards by name, opening those that are new."""
+        for path in sorted(self._folder.glob("*.db")):
+            if path not in self._shards:
+                self._shards[path] = Shard(path)
+        return {path.stem: shard for path, shard in self._shards.items()}
+
+    def search(
+        self, *, use_case: str = "", verdict: str = "", text: str = "", since: int = 0, limit: int = 100
+    ) -> list[Call]:
+        """Return matching calls, newest first; intents are left out."""
+        found: list[Call] = []
+        for name, shard in self.shards().items():
+            rows = shard.search(use_case=use_case, verdict=verdict, text=text, since=since, limit=limit)
+            found += [_call(name, row) for row in rows if row.kind != "call.intent"]
+        return sorted(found, key=lambda c: (c.at, c.seq), reverse=True)[:limit]
+
+    def find(self, call_id: str) -> tuple[Shard, Row, str]:
+        """Return a call's shard, row and shard name; `NotFound` if nothing is on record under this id."""
+        for name, shard in self.shards().items():
+            row = shard.get(call_id)
+            if row is not None:
+                return shard, row, name
+        raise NotFound(f"no call {call_id} is on record", hint="search: bedplate calls")
+
+    def get(self, call_id: str) -> Call:
+        """Return one call."""
+        _, row, name = self.find(call_id)
+        return _call(name, row)
+
+    def content(self, call_id: str) -> dict[str, Any] | None:
+        """Return what was asked and answered; None where nothing was kept or it was erased."""
+        _, row, _ = self.find(call_id)
+        if not row.content:
+            return None
+        try:
+            return dict(json.loads(self._open(row.id, row.content)))
+        except NotFound:
+            return None
+
+    def used(self, subject: str, since: int) -> tuple[int, int]:
+        """Count the live calls of a use case since a moment, and their tokens."""
+        calls = self.search(use_case=subject, verdict="allow", since=since, limit=100_000)
+        live = [c.entry for c in calls if c.entry["route"] == "live"]
+        return len(live), sum(e["tokens_in"] + e["tokens_out"] for e in live)
+
+    def close(self) -> None:
+        """Close every shard that was opened."""
+        for shard in self._shards.values():
+            shard.close()
+        self._shards.clear()
+
+
+def _call(shard: str, row: Row) -> Call:
+    return Call(shard, row.seq, row.id, row.at, row.leaf.hex(), json.loads(row.entry))
+
+
+def summarise(calls: Sequence[Call]) -> dict[str, int]:
+    """Count calls by verdict and status."""
+    counts: dict[str, int] = {}
+    for call in calls:
+        for name in (call.entry["verdict"], call.entry["status"]):
+            counts[name] = counts.get(name, 0) + 1
+    return counts

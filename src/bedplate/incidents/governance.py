@@ -1,0 +1,80 @@
+"""How incidents are governed: opening, lowering the rung, suspending, resuming, closing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bedplate.kernel.action import Action
+from bedplate.kernel.manifest import Kind, Manifest
+from bedplate.kernel.standing import Rung, Standing
+
+if TYPE_CHECKING:
+    from bedplate.kernel.approval import Stage
+    from bedplate.kernel.decision import Case
+    from bedplate.kernel.event import Event
+
+
+def _owed(case: Case) -> tuple[Stage, ...]:
+    if case.plan is None:
+        raise ValueError("no tier, so nobody to ask")
+    return case.plan.approvals["resume"]
+
+
+OPEN = Action("incidents.open", "incidents:incident:open", "Open an incident and lower the rung by the tier's plan.")
+SUSPEND = Action("incidents.suspend", "incidents:usecase:suspend", "Stop a use case at once.")
+RESUME = Action(
+    "incidents.resume", "incidents:usecase:resume", "Let a suspended or lowered use case act again.", stages=_owed
+)
+CLOSE = Action("incidents.close", "incidents:incident:close", "Close an incident with its resolution.")
+
+
+def _lowered(standing: Standing, event: Event) -> Standing:
+    breaches = tuple(dict.fromkeys((*standing.breaches, str(event.data["incident"]))))
+    return replace(standing.lowered_to(Rung[str(event.data["rung"]).upper()]), breaches=breaches)
+
+
+def _suspended(standing: Standing, event: Event) -> Standing:
+    return replace(standing, suspended=str(event.data["reason"]))
+
+
+def _resumed(standing: Standing, _event: Event) -> Standing:
+    return replace(standing, suspended="", rung=Rung.ACT if standing.release else Rung.OFF)
+
+
+def _cleared(standing: Standing, event: Event) -> Standing:
+    return replace(standing, breaches=tuple(b for b in standing.breaches if b != event.data["incident"]))
+
+
+MANIFEST = Manifest(
+    plane="incidents",
+    actions=(OPEN, SUSPEND, RESUME, CLOSE),
+    kinds=(
+        Kind(
+            "incidents.incident.opened",
+            {
+                "subject": "text",
+                "title": "text",
+                "cause": "text",
+                "owner": "text",
+                "severity": "text",
+                "due": "int",
+                "evidence": "text",
+                "release": "text",
+            },
+            "Something went wrong; it has an owner, a clock and frozen evidence.",
+        ),
+        Kind("incidents.incident.closed", {"resolution": "text"}, "The owner says what was done."),
+        Kind(
+            "incidents.rung.lowered",
+            {"incident": "text", "rung": "text"},
+            "The use case may do less from here on.",
+            _lowered,
+        ),
+        Kind(
+            "incidents.breach.cleared", {"incident": "text"}, "The incident no longer weighs on the use case.", _cleared
+        ),
+        Kind("incidents.usecase.suspended", {"reason": "text"}, "Every call is refused from here on.", _suspended),
+        Kind("incidents.usecase.resumed", {"reason": "text"}, "It answers again, as approved.", _resumed),
+    ),
+)

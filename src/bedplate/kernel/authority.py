@@ -1,0 +1,133 @@
+"""Who may do what, and who may agree to it. Typed rules of the operating model, plus invariants it cannot change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .approval import Approval, Stage
+
+Posture = Literal["standard", "solo"]
+OPERATOR = "operator"  # whoever has the host: may invite people and found, never approves
+SYSTEM = "system"  # the worker: may measure, lower rungs and open incidents, never raises or approves
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A place in a structure: body, role in it, and for a domain which one."""
+
+    body: str
+    role: str
+    domain: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.body}.{self.role}" + (f"@{self.domain}" if self.domain else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody with an account and the seats the operating model gives."""
+
+    id: str
+    name: str
+    seats: tuple[Seat, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """People and permissions in force. `rules` maps a permission to seat patterns ("coe.*", "domain.owner")."""
+
+    people: Mapping[str, Person]
+    rules: Mapping[str, tuple[str, ...]]
+    posture: Posture = "standard"
+
+    def allowed(self, actor: str, permission: str, domain: str) -> bool:
+        """Tell whether the actor holds a seat that a rule names; a domain seat counts in its own domain only."""
+        patterns = self.rules.get(permission, ())
+        if actor in {OPERATOR, SYSTEM}:
+            return actor in patterns
+        person = self.people.get(actor)
+        if person is None:
+            return False
+        return any(_matches(pattern, seat, domain) for pattern in patterns for seat in person.seats)
+
+    def who(self, permission: str, domain: str) -> tuple[str, ...]:
+        """List the people that `allowed` would let through, for the fix of a refusal."""
+        return tuple(sorted(p for p in self.people if self.allowed(p, permission, domain)))
+
+    def seat_for(self, person: str, stage: Stage, domain: str) -> Seat | None:
+        """Return the seat with which the person may vote in this stage, if any."""
+        for seat in self.people[person].seats if person in self.people else ():
+            if seat.body == stage.body and seat.role in {"chair", "member", "approver"}:
+                if stage.body != "domain":
+                    return seat
+                if seat.role == "approver" and seat.domain == domain:
+                    return seat
+        return None
+
+    def voters(self, stage: Stage, domain: str) -> tuple[str, ...]:
+        """List the people who hold a voting seat for this stage."""
+        return tuple(sorted(p for p in self.people if self.seat_for(p, stage, domain)))
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """A vote that may be cast: in which stage, from which seat, and whether solo posture waived a rule."""
+
+    stage: int
+    seat: Seat
+    solo: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """A vote that may not be cast: why, and who could."""
+
+    reason: str
+    fix: str
+
+
+def ballot(authority: Authority, approval: Approval, person: str) -> Ballot | Barred:
+    """Find the stage this person may vote in. Requester ≠ approver, owner ≠ approver, one stage a person."""
+    conflict = _conflict(approval, person)
+    if conflict and authority.posture != "solo":
+        return Barred(conflict, "ask somebody else of the body: " + _names(authority, approval))
+    waived = bool(conflict)
+    if any(v.person == person for v in approval.votes):
+        if authority.posture != "solo":
+            return Barred(f"{person} has voted already; stages need distinct people", _names(authority, approval))
+        waived = True
+    for index, stage, _ in approval.missing():
+        if any(v.person == person and v.stage == index for v in approval.votes):
+            continue
+        seat = authority.seat_for(person, stage, approval.domain)
+        if seat is not None:
+            return Ballot(index, seat, waived)
+    lacking = ", ".join(f"{s.body} ({s.decides})" for _, s, _ in approval.missing())
+    return Barred(f"{person} holds no seat that may decide this; it waits for {lacking}", _names(authority, approval))
+
+
+def _conflict(approval: Approval, person: str) -> str:
+    if person == approval.requester:
+        return f"{person} asked for this; nobody approves their own request"
+    if person == approval.owner:
+        return f"{person} owns {approval.subject}; an owner never approves their own asset"
+    return ""
+
+
+def _names(authority: Authority, approval: Approval) -> str:
+    barred = {approval.requester, approval.owner, *(v.person for v in approval.votes)}
+    names = sorted(
+        {p for _, stage, _ in approval.missing() for p in authority.voters(stage, approval.domain) if p not in barred}
+    )
+    return "who can: " + (", ".join(names) if names else "nobody yet; give somebody a seat in the operating model")
+
+
+def _matches(pattern: str, seat: Seat, domain: str) -> bool:
+    body, _, role = pattern.partition(".")
+    if seat.body != body or role not in {"*", seat.role}:
+        return False
+    return seat.body != "domain" or domain in (seat.domain, "*")

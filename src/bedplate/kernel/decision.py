@@ -1,0 +1,161 @@
+"""The heart: given a case, decide. No clock, no database, no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .control import Control, Fail, Pass
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .action import Attempt
+    from .approval import Approval, Stage
+    from .evidence import Evidence
+    from .model import OperatingModel, TierPlan
+    from .standing import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything a decision may look at. Times in microseconds; `age` is how old the standing is."""
+
+    attempt: Attempt
+    now: int
+    model: OperatingModel | None
+    standing: Standing | None
+    approval: Approval | None = None
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    age: int = 0
+
+    @property
+    def plan(self) -> TierPlan | None:
+        """What the subject's tier compiles to; None while it has no tier."""
+        if self.model is None or self.standing is None:
+            return None
+        return self.model.plan(self.standing.tier)
+
+    @property
+    def domain(self) -> str:
+        """The domain in which the attempt is made: the subject's, or the one a proposal names."""
+        if self.standing is not None and self.standing.domain:
+            return self.standing.domain
+        return str(self.attempt.facts.get("domain", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something was not allowed, by which control, and what to do about it."""
+
+    control: str
+    why: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """It may go ahead. `uses` is the approval to be spent first; `glass` marks a break-glass passage."""
+
+    controls: tuple[str, ...] = ()
+    uses: str = ""
+    glass: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """It may not. Every reason carries its fix."""
+
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """It may, once these stages agree to exactly this content."""
+
+    stages: tuple[Stage, ...]
+    reasons: tuple[Reason, ...]
+
+
+Verdict = Allow | Deny | Ask
+
+
+def decide(case: Case, controls: tuple[Control, ...]) -> Verdict:
+    """Decide one case. `controls` are those owed by the subject's tier at the action's phase.
+
+    An unreadable fact, an unknown subject or a control that raises is a denial, never a passage.
+    """
+    refusal = _unlawful(case)
+    if refusal is not None:
+        return Deny((refusal,))
+    reasons = tuple(r for c in controls if (r := _judge(c, case)) is not None)
+    if reasons:
+        return Deny(reasons)
+    names = tuple(c.name for c in controls)
+    stages_of = case.attempt.action.stages
+    if stages_of is None:
+        return Allow(names)
+    try:
+        stages = stages_of(case)
+    except Exception as broken:  # noqa: BLE001  whoever must agree is unknown: the door stays shut
+        return Deny((_broken("approvals", broken),))
+    if not stages:
+        return Allow(names)
+    if case.approval is not None and case.approval.usable(case.attempt.digest, case.now):
+        if case.approval.stages == stages and case.approval.subject == case.attempt.subject:
+            return Allow(names, uses=case.approval.id)
+        return Ask(
+            stages, (Reason("approvals", "the approval was given by other bodies than are owed now", "ask again"),)
+        )
+    if case.standing is not None and case.now < case.standing.glass_until:
+        return Allow(names, glass=True)
+    return Ask(stages, (_agreement(stages),))
+
+
+def _unlawful(case: Case) -> Reason | None:
+    attempt, model = case.attempt, case.model
+    action = attempt.action
+    if action.own and attempt.subject == f"person/{attempt.actor}":
+        return None
+    if model is None:
+        if action.founding:
+            return None
+        return Reason("operating-model", "no operating model is in force", "run `bedplate apply operating-model.yaml`")
+    if action.phase not in {"call", "act"} and not model.authority.allowed(attempt.actor, action.needs, case.domain):
+        who = ", ".join(model.authority.who(action.needs, case.domain)) or "nobody in this operating model"
+        return Reason("authority", f"{attempt.actor} may not {action.needs}", f"who may: {who}")
+    if action.registered:
+        if case.standing is None:
+            return Reason(
+                "registered", f"{attempt.subject} is not known here", "propose it: `bedplate apply use-case.yaml`"
+            )
+        if case.plan is None:
+            return Reason(
+                "tiered", f"{attempt.subject} has no tier", "answer the impact and autonomy questions and apply"
+            )
+    return None
+
+
+def _judge(control: Control, case: Case) -> Reason | None:
+    try:
+        finding = control.check(case)
+    except Exception as broken:  # noqa: BLE001  a control that breaks must not open the door
+        return _broken(control.name, broken)
+    match finding:
+        case Pass():
+            return None
+        case Fail(reason, fix):
+            return Reason(control.name, reason, fix)
+        case _:
+            return Reason(control.name, f"{control.name} gave no finding", "report this: a control must pass or fail")
+
+
+def _broken(name: str, broken: Exception) -> Reason:
+    return Reason(
+        name, f"{name} could not be checked: {type(broken).__name__}", "see the server's log; calls stay refused"
+    )
+
+
+def _agreement(stages: tuple[Stage, ...]) -> Reason:
+    who = " and ".join(f"{s.quorum} of {s.body} ({s.decides})" for s in stages)
+    return Reason("approvals", f"{who} must agree to exactly this", "wait for `bedplate approvals`, or ask them")

@@ -1,0 +1,101 @@
+"""How the kernel itself is governed: its own verbs and events."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from .action import Action
+from .manifest import Kind, Manifest
+
+if TYPE_CHECKING:
+    from .event import Event
+    from .standing import Standing
+
+VOTE = Action(
+    "kernel.vote", "kernel:approval:vote", "Answer an approval that waits for one of your seats.", registered=False
+)
+BREAK_GLASS = Action(
+    "kernel.glass", "kernel:glass:break", "Let changes of one use case pass without approval for some hours, visibly."
+)
+CONTINUE = Action(
+    "kernel.continue",
+    "kernel:ledger:continue",
+    "Go on from a restored ledger that is older than its witness.",
+    registered=False,
+)
+
+
+def _glass(standing: Standing, event: Event) -> Standing:
+    return replace(standing, glass_until=int(str(event.data["until"])))
+
+
+MANIFEST = Manifest(
+    plane="kernel",
+    actions=(VOTE, BREAK_GLASS, CONTINUE),
+    kinds=(
+        Kind(
+            "kernel.action.denied", {"action": "text", "digest": "text", "reasons": "list"}, "An attempt was refused."
+        ),
+        Kind(
+            "kernel.approval.asked",
+            {
+                "subject": "text",
+                "action": "text",
+                "digest": "text",
+                "owner": "text",
+                "domain": "text",
+                "stages": "list",
+                "expires": "int",
+                "facts": "object",
+                "summary": "text",
+            },
+            "Somebody attempted what others must agree to.",
+        ),
+        Kind(
+            "kernel.approval.voted",
+            {"stage": "int", "seat": "text", "answer": "text", "reason": "text", "solo": "text"},
+            "One person answered from one seat.",
+        ),
+        Kind("kernel.approval.granted", {}, "Every stage has its quorum."),
+        Kind("kernel.approval.refused", {"reason": "text"}, "Somebody said no."),
+        Kind("kernel.approval.expired", {}, "Nobody finished it in time."),
+        Kind(
+            "kernel.approval.voided", {"by": "text"}, "The content changed, so the approval no longer binds anything."
+        ),
+        Kind("kernel.approval.spent", {"action": "text"}, "The approval was used, once."),
+        Kind("kernel.glass.broken", {"until": "int", "reason": "text"}, "Break-glass was opened.", _glass),
+        Kind(
+            "kernel.evidence.attached",
+            {
+                "control": "text",
+                "digest": "text",
+                "outcome": "text",
+                "summary": "text",
+                "expires": "int",
+                "blob": "text",
+            },
+            "A control was proven or contradicted for some content.",
+        ),
+        Kind("kernel.shard.opened", {"shard": "text", "size": "int"}, "A serving process began a journal shard."),
+        Kind("kernel.shard.beat", {"shard": "text", "size": "int", "root": "text"}, "A shard says how long it is."),
+        Kind(
+            "kernel.shard.closed",
+            {"shard": "text", "size": "int", "root": "text"},
+            "A serving process ended its shard.",
+        ),
+        Kind(
+            "kernel.segment.sealed",
+            {"shard": "text", "number": "int", "first": "int", "count": "int", "root": "text", "previous": "text"},
+            "A batch of call records was anchored.",
+        ),
+        Kind("kernel.model.proposed", {"digest": "text"}, "Somebody proposed an operating model."),
+        Kind(
+            "kernel.model.applied",
+            {"digest": "text", "version": "int", "posture": "text"},
+            "An operating model came into force.",
+        ),
+        Kind("kernel.clock.stepped", {"back": "int"}, "The clock went back by this many microseconds."),
+        Kind("kernel.ledger.continued", {"epoch": "int", "reason": "text"}, "The ledger goes on from a restored copy."),
+    ),
+)

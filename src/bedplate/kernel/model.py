@@ -1,0 +1,106 @@
+"""The operating model in force, as the kernel reads it: matrix, tiers, people, permissions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from .approval import Body, Decides, Stage
+from .authority import Authority, Person, Posture, Seat
+from .risk import Question, Tier
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .event import Value
+
+RETENTION_FLOOR_DAYS = 184  # six months at their longest, 1 March to 1 September; EU AI Act Art. 19(1), 26(6)
+
+
+@dataclass(frozen=True, slots=True)
+class TierPlan:
+    """What a tier compiles to. Percentages are whole; budgets are per day; `ladder` maps a trigger to a rung."""
+
+    tier: Tier
+    name: str
+    approvals: Mapping[str, tuple[Stage, ...]]  # by what is approved: "accept", "release", "resume"
+    controls: frozenset[str]
+    guardrails: Mapping[str, Value]
+    sample_percent: int
+    calls_per_day: int
+    tokens_per_day: int
+    monitors: tuple[Mapping[str, Value], ...]
+    ladder: Mapping[str, str]
+    drafts: bool  # on the rung propose, an answer goes out marked as a draft instead of waiting
+    intent: bool  # commit the intent before the upstream is called
+    keep_days: int
+    review_days: int
+    lease_ms: int  # how old the standing may be before calls stop
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingModel:
+    """The organisation's rules. `digest` names the exact content that was applied."""
+
+    organisation: str
+    maturity: str
+    digest: str
+    authority: Authority
+    questions: tuple[Question, ...]
+    matrix: Mapping[tuple[str, str], Tier]
+    tiers: Mapping[int, TierPlan]
+    domains: Mapping[str, str]
+    appetites: Mapping[str, Value] = field(default_factory=dict)
+    approval_days: int = 14
+    evidence_days: int = 90
+
+    def plan(self, tier: int) -> TierPlan | None:
+        """Return what the tier compiles to; None if the model has no such tier."""
+        return self.tiers.get(tier)
+
+
+def load(body: Mapping[str, Any], digest: str) -> OperatingModel:
+    """Read a model from the plain form that was checked and recorded; `KeyError` or `ValueError` if it is not one."""
+    people = {
+        p["id"]: Person(p["id"], p["name"], tuple(Seat(s["body"], s["role"], s.get("domain", "")) for s in p["seats"]))
+        for p in body["people"]
+    }
+    rules = {name: tuple(patterns) for name, patterns in body["permissions"].items()}
+    return OperatingModel(
+        organisation=body["organisation"],
+        maturity=body["maturity"],
+        digest=digest,
+        authority=Authority(people, rules, cast("Posture", body["posture"])),
+        questions=tuple(Question(q["id"], q["text"], q["axis"]) for q in body["questions"]),
+        matrix={(cell["impact"], cell["autonomy"]): Tier(cell["tier"]) for cell in body["matrix"]},
+        tiers={t["tier"]: _tier(t) for t in body["tiers"]},
+        domains={d["id"]: d["name"] for d in body["domains"]},
+        appetites=body["appetites"],
+        approval_days=body["approval_days"],
+        evidence_days=body["evidence_days"],
+    )
+
+
+def _tier(body: Mapping[str, Any]) -> TierPlan:
+    if body["record"]["keep_days"] < RETENTION_FLOOR_DAYS:
+        raise ValueError(f"tier {body['tier']} keeps records {body['record']['keep_days']} days")
+    return TierPlan(
+        tier=Tier(body["tier"]),
+        name=body["name"],
+        approvals={
+            what: tuple(Stage(cast("Body", s["body"]), cast("Decides", s["decides"]), s["quorum"]) for s in stages)
+            for what, stages in body["approvals"].items()
+        },
+        controls=frozenset(body["controls"]),
+        guardrails=body["guardrails"],
+        sample_percent=body["oversight"]["sample_percent"],
+        calls_per_day=body["budget"]["calls_per_day"],
+        tokens_per_day=body["budget"]["tokens_per_day"],
+        monitors=tuple(body["monitors"]),
+        ladder=body["ladder"],
+        drafts=body["oversight"]["drafts"] == "yes",
+        intent=body["record"]["intent"] == "yes",
+        keep_days=body["record"]["keep_days"],
+        review_days=body["review_days"],
+        lease_ms=body["lease_ms"],
+    )

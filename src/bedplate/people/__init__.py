@@ -1,0 +1,1 @@
+"""Who decides: structures, roles, accounts, and the operating model they agree to."""

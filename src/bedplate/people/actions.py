@@ -1,0 +1,140 @@
+"""What people do about people: propose and apply an operating model, invite, sign in and out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bedplate.document import Document, InvalidDocument
+from bedplate.errors import InvalidInput
+from bedplate.kernel.clock import DAY, SECOND
+from bedplate.kernel.event import Value, canonical
+
+from .account import Purpose, Token, mint
+from .governance import APPLY_MODEL, INVITE, ORGANISATION, PROPOSE_MODEL, SIGN_IN
+from .structure import OperatingModelFile, dangling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bedplate.kernel.approval import Approval
+    from bedplate.kernel.governor import Governor
+
+LIFETIME = {"invitation": 7 * DAY, "cli": 90 * DAY, "session": 12 * 3600 * SECOND}
+TECHNICAL = ("controls", "guardrails", "monitors", "lease_ms", "sample_percent")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between the model in force and a proposed one, and which body must agree to it."""
+
+    path: str
+    before: str
+    after: str
+    needs: str  # "policy" (board) or "technical" (coe)
+
+
+def check_model(governor: Governor, document: Document) -> OperatingModelFile:
+    """Check a file; `InvalidDocument` with every complaint, names that point nowhere included."""
+    file = document.read(OperatingModelFile)
+    catalogue = governor.catalogue
+    wrong = dangling(file, frozenset(catalogue.controls), catalogue.permissions)
+    if wrong:
+        raise InvalidDocument([document.complain(path, message) for path, message in wrong])
+    return file
+
+
+def compare(before: dict[str, Any] | None, after: dict[str, Any]) -> list[Change]:
+    """List what changes, key by key; lists of named things are compared by name."""
+    if before is None:
+        return [Change("(everything)", "", "founding", "policy"), Change("(everything)", "", "founding", "technical")]
+    old, new = _flat(before), _flat(after)
+    return [
+        Change(path, old.get(path, ""), new.get(path, ""), _needs(path))
+        for path in sorted(old.keys() | new.keys())
+        if old.get(path) != new.get(path)
+    ]
+
+
+def apply_model(governor: Governor, by: str, file: OperatingModelFile, in_force: dict[str, Any] | None) -> str:
+    """Put a model in force; returns its digest. `NeedsApproval` until the bodies it touches agree."""
+    body = file.plain()
+    changes = compare(in_force, body)
+    if not changes:
+        raise InvalidInput("this operating model is in force already", code="no-change")
+    content = canonical(body)
+    with governor.act(by, PROPOSE_MODEL, ORGANISATION) as act:
+        digest = act.keep(content)
+        act.record("kernel.model.proposed", {"digest": digest})
+    touches: list[Value] = sorted({c.needs for c in changes})
+    facts: dict[str, Value] = {"digest": digest, "touches": touches, "posture": file.posture}
+    _apply(governor, by, facts)
+    return digest
+
+
+def carry_out_apply(governor: Governor, approval: Approval) -> None:
+    """Put in force what was approved."""
+    _apply(governor, approval.requester, dict(approval.facts))
+
+
+def _apply(governor: Governor, by: str, facts: dict[str, Value]) -> None:
+    summary = f"operating model {str(facts['digest'])[:12]}: {' and '.join(map(str, _list(facts['touches'])))} change"
+    with governor.act(by, APPLY_MODEL, ORGANISATION, facts=facts, summary=summary) as act:
+        data = {"digest": facts["digest"], "version": 1, "posture": facts["posture"]}
+        act.record("kernel.model.applied", data)
+
+
+def invite(governor: Governor, by: str, person: str, name: str) -> Token:
+    """Let somebody open an account: the returned code works once, for seven days."""
+    token = mint("i")
+    with governor.act(by, INVITE, f"person/{person}", facts={"person": person}) as act:
+        data: dict[str, Value] = {"person": person, "name": name, "token": token.id, "digest": token.digest}
+        act.record("people.account.invited", {**data, "expires": governor.clock() + LIFETIME["invitation"]})
+    return token
+
+
+def sign_in(governor: Governor, person: str, purpose: Purpose, *, spend: str = "") -> Token:
+    """Issue a token to somebody who has proved who they are; `spend` is the invitation that proved it."""
+    token = mint("t")
+    with governor.act(person, SIGN_IN, f"person/{person}") as act:
+        if spend:
+            act.record("people.token.revoked", {"token": spend})
+        data: dict[str, Value] = {"person": person, "token": token.id, "digest": token.digest, "purpose": purpose}
+        act.record("people.token.issued", {**data, "expires": governor.clock() + LIFETIME[purpose]})
+    return token
+
+
+def sign_out(governor: Governor, person: str, token: str) -> None:
+    """End a token at once."""
+    with governor.act(person, SIGN_IN, f"person/{person}") as act:
+        act.record("people.token.revoked", {"token": token})
+
+
+def set_password(governor: Governor, person: str, keep: Callable[[], None]) -> None:
+    """Record that a password was set; `keep` stores its hash, which never enters the ledger."""
+    with governor.act(person, SIGN_IN, f"person/{person}") as act:
+        act.record("people.password.changed", {"person": person})
+    keep()
+
+
+def _needs(path: str) -> str:
+    return "technical" if any(part in path.split(".") for part in TECHNICAL) else "policy"
+
+
+def _flat(value: Any, path: str = "") -> dict[str, str]:  # noqa: ANN401  plain JSON
+    if isinstance(value, dict):
+        flat: dict[str, str] = {}
+        for key, inner in value.items():
+            flat |= _flat(inner, f"{path}.{key}" if path else str(key))
+        return flat
+    if isinstance(value, list) and value and all(isinstance(i, dict) for i in value):
+        flat = {}
+        for index, inner in enumerate(value):
+            flat |= _flat(inner, f"{path}.{inner.get('id', inner.get('tier', index))}")
+        return flat
+    return {path: value if isinstance(value, str) else json.dumps(value, sort_keys=True)}
+
+
+def _list(value: Value) -> list[Value]:
+    return value if isinstance(value, list) else []

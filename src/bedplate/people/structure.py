@@ -1,0 +1,235 @@
+"""The operating model as people write it: one YAML file, checked, then compiled to what the kernel reads."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from bedplate.kernel.approval import MAY_DECIDE
+from bedplate.kernel.model import RETENTION_FLOOR_DAYS
+
+Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]{0,62}$")]
+YesNo = Literal["yes", "no"]
+_SEAT = re.compile(r"(?P<body>board|coe|domain|audit)\.(?P<role>[a-z]+)(@(?P<domain>[a-z][a-z0-9-]*))?")
+_PATTERN = re.compile(r"(board|coe|domain|audit)\.(\*|[a-z]+)|operator|system")
+
+
+class Part(BaseModel):
+    """A part of a file people write: unknown keys are errors, values are not coerced."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class PersonPart(Part):
+    """Somebody, and the seats they hold: `board.chair`, `coe.member`, `domain.owner@people`."""
+
+    id: Id
+    name: Annotated[str, Field(min_length=1, max_length=120)]
+    seats: Annotated[list[str], Field(min_length=1)]
+
+    @field_validator("seats")
+    @classmethod
+    def _known(cls, seats: list[str]) -> list[str]:
+        for seat in seats:
+            found = _SEAT.fullmatch(seat)
+            if found is None or (found["body"] == "domain") != bool(found["domain"]):
+                raise ValueError(
+                    f"{seat!r} is not a seat; write board.chair, coe.member, audit.reader or domain.owner@DOMAIN"
+                )
+        return seats
+
+
+class DomainPart(Part):
+    """A business domain that owns use cases."""
+
+    id: Id
+    name: str
+
+
+class QuestionPart(Part):
+    """One intake question; `yes` or no answer raises its axis."""
+
+    id: Id
+    text: str
+    axis: Literal["impact", "autonomy"]
+
+
+class CellPart(Part):
+    """One cell of the 2×2."""
+
+    impact: Literal["low", "high"]
+    autonomy: Literal["assistive", "autonomous"]
+    tier: Annotated[int, Field(ge=1, le=4)]
+
+
+class StagePart(Part):
+    """Who must agree, to what kind of decision, and how many of them."""
+
+    body: Literal["board", "coe", "domain"]
+    decides: Literal["policy", "business-risk", "technical", "ownership"]
+    quorum: Annotated[int, Field(ge=1, le=9)] = 1
+
+    @model_validator(mode="after")
+    def _separated(self) -> Self:
+        if self.decides not in MAY_DECIDE[self.body]:
+            allowed = ", ".join(sorted(MAY_DECIDE[self.body]))
+            raise ValueError(f"the {self.body} cannot take a {self.decides} decision; it decides: {allowed}")
+        return self
+
+
+class OversightPart(Part):
+    """How people watch at run time."""
+
+    sample_percent: Annotated[int, Field(ge=0, le=100)]
+    drafts: YesNo
+
+
+class BudgetPart(Part):
+    """Hard stops per use case and day."""
+
+    calls_per_day: Annotated[int, Field(ge=1)]
+    tokens_per_day: Annotated[int, Field(ge=1)]
+
+
+class MonitorPart(Part):
+    """A measure with a limit. `window_calls` is how many recent calls it looks at; `every` how often at the latest."""
+
+    measure: Literal["unanswered", "ungrounded", "failed"]
+    limit_percent: Annotated[int, Field(ge=0, le=100)]
+    window_calls: Annotated[int, Field(ge=5, le=10_000)]
+    every: Literal["hourly", "daily", "weekly"]
+
+
+class RecordPart(Part):
+    """What is kept of each call and how long; never below six months."""
+
+    intent: YesNo
+    keep_days: Annotated[int, Field(ge=RETENTION_FLOOR_DAYS)]
+
+
+class GuardrailPart(Part):
+    """What happens to findings on the way in and on the way out."""
+
+    input: dict[Literal["secrets", "personal-data"], Literal["observe", "redact", "block"]]
+    output: dict[Literal["secrets", "personal-data"], Literal["observe", "redact", "block"]]
+    max_prompt_chars: Annotated[int, Field(ge=100, le=4_000_000)]
+
+
+class TierPart(Part):
+    """What one quadrant compiles to."""
+
+    tier: Annotated[int, Field(ge=1, le=4)]
+    name: str
+    approvals: dict[Literal["accept", "release", "resume"], list[StagePart]]
+    controls: Annotated[list[str], Field(min_length=1)]
+    guardrails: GuardrailPart
+    oversight: OversightPart
+    budget: BudgetPart
+    monitors: Annotated[list[MonitorPart], Field(min_length=1)]
+    ladder: dict[Literal["breach", "harm"], Literal["propose", "read", "off"]]
+    record: RecordPart
+    review_days: Annotated[int, Field(ge=1, le=366)]
+    lease_ms: Annotated[int, Field(ge=100, le=60_000)]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for what in ("accept", "release", "resume"):
+            if not self.approvals.get(what):  # type: ignore[call-overload]  # the loop's names are the literals above
+                raise ValueError(f"approvals.{what} must name at least one body")
+        if not {"breach", "harm"} <= set(self.ladder):
+            raise ValueError("ladder must say where breach and harm lead")
+        return self
+
+
+class AppetitePart(Part):
+    """What the board is willing to carry."""
+
+    worth_at_least: Annotated[int, Field(ge=1, le=25)]  # value × feasibility below which a use case is declined
+    value_bands: Annotated[
+        list[int], Field(min_length=4, max_length=4)
+    ]  # a year's value from which a case scores 2, 3, 4, 5
+    live_use_cases: Annotated[int, Field(ge=1)]  # more than that is another maturity stage
+
+
+class OperatingModelFile(Part):
+    """The whole file."""
+
+    kind: Literal["operating-model"]
+    organisation: Annotated[str, Field(min_length=1, max_length=120)]
+    maturity: Literal["steel-thread", "first-ten", "at-scale"]
+    posture: Literal["standard", "solo"] = "standard"
+    approval_days: Annotated[int, Field(ge=1, le=90)] = 14
+    evidence_days: Annotated[int, Field(ge=1, le=366)] = 90
+    domains: Annotated[list[DomainPart], Field(min_length=1)]
+    people: Annotated[list[PersonPart], Field(min_length=1)]
+    permissions: dict[str, list[str]]
+    questions: Annotated[list[QuestionPart], Field(min_length=2)]
+    matrix: Annotated[list[CellPart], Field(min_length=4, max_length=4)]
+    tiers: Annotated[list[TierPart], Field(min_length=4, max_length=4)]
+    appetites: AppetitePart
+
+    def plain(self) -> dict[str, Any]:
+        """Compile to what the kernel's `model.load` reads: text and whole numbers only."""
+        body = self.model_dump()
+        for person in body["people"]:
+            person["seats"] = [
+                {k: v for k, v in _SEAT.fullmatch(s).groupdict().items() if v}  # type: ignore[union-attr]  # checked above
+                for s in person["seats"]
+            ]
+        return body
+
+
+def dangling(
+    file: OperatingModelFile, controls: frozenset[str], permissions: frozenset[str]
+) -> list[tuple[list[str | int], str]]:
+    """List names that point nowhere, and quorums nobody can reach, as (path, message)."""
+    wrong: list[tuple[list[str | int], str]] = []
+    domains = {d.id for d in file.domains}
+    for index, person in enumerate(file.people):
+        for place, seat in enumerate(person.seats):
+            at = seat.partition("@")[2]
+            if at and at not in domains:
+                wrong.append(
+                    (["people", index, "seats", place], f"no domain {at!r}; known: {', '.join(sorted(domains))}")
+                )
+    wrong += _twice("people", [p.id for p in file.people]) + _twice("domains", [d.id for d in file.domains])
+    wrong += _twice("questions", [q.id for q in file.questions]) + _twice("tiers", [str(t.tier) for t in file.tiers])
+    wrong += _twice("matrix", [f"{c.impact} × {c.autonomy}" for c in file.matrix])
+    for permission, patterns in file.permissions.items():
+        if permission not in permissions:
+            wrong.append((["permissions", permission], f"no such permission; known: {', '.join(sorted(permissions))}"))
+        wrong += [
+            (["permissions", permission, place], f"{pattern!r} matches no seat")
+            for place, pattern in enumerate(patterns)
+            if not _PATTERN.fullmatch(pattern)
+        ]
+    for index, tier in enumerate(file.tiers):
+        wrong += [
+            (["tiers", index, "controls", place], f"no control {name!r}; known: {', '.join(sorted(controls))}")
+            for place, name in enumerate(tier.controls)
+            if name not in controls
+        ]
+        wrong += _unreachable(file, index, tier)
+    return wrong
+
+
+def _twice(where: str, names: list[str]) -> list[tuple[list[str | int], str]]:
+    return [([where, i], f"{name!r} is there twice") for i, name in enumerate(names) if name in names[:i]]
+
+
+def _unreachable(file: OperatingModelFile, index: int, tier: TierPart) -> list[tuple[list[str | int], str]]:
+    wrong: list[tuple[list[str | int], str]] = []
+    for what, stages in tier.approvals.items():
+        for place, stage in enumerate(stages):
+            seats = {
+                "board": ("board.chair", "board.member"),
+                "coe": ("coe.chair", "coe.member"),
+                "domain": ("domain.approver",),
+            }
+            have = sum(any(s.partition("@")[0] in seats[stage.body] for s in p.seats) for p in file.people)
+            if have < stage.quorum:
+                message = f"a quorum of {stage.quorum} cannot be reached: {have} people hold a voting seat of the {stage.body}"
+                wrong.append((["tiers", index, "approvals", what, place], message))
+    return wrong

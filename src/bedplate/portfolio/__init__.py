@@ -1,0 +1,1 @@
+"""What we build, what we don't, and why."""

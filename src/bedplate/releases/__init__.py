@@ -1,0 +1,1 @@
+"""What is live, by whose decision, on what evidence."""

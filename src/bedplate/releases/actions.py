@@ -1,0 +1,105 @@
+"""What is done about releases: build, attach evidence, go live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from bedplate.errors import Conflict, InvalidInput, NeedsApproval
+from bedplate.kernel.clock import DAY
+
+from .gate import Line, evaluate
+from .governance import ATTACH, BUILD, GO_LIVE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bedplate.kernel.approval import Approval
+    from bedplate.kernel.event import Value
+    from bedplate.kernel.governor import Act, Governor
+
+    from .bundle import Bundle
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something found about a release, to be attached as evidence for a control."""
+
+    control: str
+    outcome: Literal["proven", "contradicted"]
+    summary: str
+    content: bytes = b""
+
+
+def build(
+    governor: Governor, by: str, bundle: Bundle, number: int, kept: Sequence[bytes], findings: Sequence[Finding]
+) -> str:
+    """Record a bundle with the contents it names and what is proven by its making; returns its digest."""
+    digest = bundle.digest
+    with governor.act(by, BUILD, bundle.use_case, facts={"release": digest}) as act:
+        for content in (*kept, bundle.content()):
+            act.keep(content)
+        act.record("releases.release.built", {"release": digest, "number": number})
+        for finding in findings:
+            _attach(governor, act, digest, finding)
+    return digest
+
+
+def attach(governor: Governor, by: str, subject: str, digest: str, finding: Finding) -> None:
+    """Attach evidence to a release; `InvalidInput` if no such control is declared."""
+    if finding.control not in governor.catalogue.controls:
+        known = ", ".join(sorted(governor.catalogue.controls))
+        raise InvalidInput(f"there is no control {finding.control}", hint=f"known: {known}")
+    facts = {"release": digest, "control": finding.control}
+    with governor.act(by, ATTACH, subject, facts=facts) as act:
+        _attach(governor, act, digest, finding)
+
+
+def gate(governor: Governor, by: str, subject: str, digest: str) -> list[Line]:
+    """Evaluate the gate for a release, without recording anything."""
+    case, _ = governor.judge(by, GO_LIVE, subject, {"release": digest})
+    return evaluate(governor.controls(case), case)
+
+
+def go_live(governor: Governor, by: str, subject: str, digest: str, number: int) -> None:
+    """Take a release live. `Denied` at the gate; `NeedsApproval` until the bodies owed by the tier agree to this digest."""
+    summary = f"release {number} ({digest[:12]}) of {subject} goes live"
+    facts: dict[str, Value] = {"release": digest, "number": number}
+    with governor.act(by, GO_LIVE, subject, facts=facts, summary=summary) as act:
+        standing = act.case.standing
+        previous = standing.release if standing is not None else ""
+        if previous == digest and standing is not None and not standing.breaches:
+            raise Conflict(f"release {number} is live already", code="no-change")
+        act.record("releases.release.live", {"release": digest, "number": number, "previous": previous})
+
+
+def ask_to_go_live(governor: Governor, by: str, subject: str, digest: str, number: int) -> str:
+    """Go live or ask for it; returns the approval's id, or "" once it is live."""
+    try:
+        go_live(governor, by, subject, digest, number)
+    except NeedsApproval as asked:
+        return asked.approval
+    return ""
+
+
+def carry_out_live(governor: Governor, approval: Approval) -> None:
+    """Take live what was approved."""
+    if approval.state == "granted":
+        facts = approval.facts
+        go_live(governor, approval.requester, approval.subject, str(facts["release"]), int(str(facts["number"])))
+
+
+def _attach(governor: Governor, act: Act, digest: str, finding: Finding) -> None:
+    model = act.case.model
+    days = model.evidence_days if model is not None else 1
+    act.record(
+        "kernel.evidence.attached",
+        {
+            "control": finding.control,
+            "digest": digest,
+            "outcome": finding.outcome,
+            "summary": finding.summary,
+            "expires": governor.clock() + days * DAY,
+            "blob": act.keep(finding.content) if finding.content else "",
+        },
+    )

@@ -1,0 +1,129 @@
+"""How releases are governed: building, attaching evidence, and going live through the gate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bedplate.kernel.action import Action, Attempt
+from bedplate.kernel.control import Control, Fail, Finding, Pass
+from bedplate.kernel.decision import Case
+from bedplate.kernel.manifest import Kind, Manifest
+from bedplate.kernel.standing import Rung, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bedplate.kernel.approval import Stage
+    from bedplate.kernel.event import Event
+
+
+def _owed(case: Case) -> tuple[Stage, ...]:
+    if case.plan is None:
+        raise ValueError("no tier, so nobody to ask")
+    return case.plan.approvals["release"]
+
+
+BUILD = Action("releases.build", "releases:release:build", "Build a release and evaluate it.")
+ATTACH = Action("releases.attach", "releases:evidence:attach", "Attach evidence to a release.")
+GO_LIVE = Action("releases.golive", "releases:release:build", "Take a release live.", phase="release", stages=_owed)
+
+
+def _accepted(case: Case) -> Finding:
+    stage = case.standing.stage if case.standing is not None else "unknown"
+    if stage in {"accepted", "live"}:
+        return Pass()
+    return Fail(
+        f"the use case is {stage}, not accepted", "have it accepted: bedplate apply use-case.yaml", "not evidenced"
+    )
+
+
+def _not_suspended(case: Case) -> Finding:
+    if case.standing is not None and case.standing.suspended:
+        return Fail(
+            f"the use case is suspended: {case.standing.suspended}", "have it resumed: bedplate resume", "contradicted"
+        )
+    return Pass() if case.standing is not None else Fail("no standing", "propose the use case", "not evidenced")
+
+
+def _evidenced(name: str, fix: str) -> Callable[[Case], Finding]:
+    def check(case: Case) -> Finding:
+        found = case.evidence.get(name)
+        if found is None:
+            return Fail(f"nothing is on record for {name} of this release", fix, "not evidenced")
+        state = found.state(case.now)
+        return Pass() if state == "proven" else Fail(found.summary, fix, state)
+
+    return check
+
+
+def _bare() -> Case:
+    """A release of a suspended, never accepted use case without any evidence: every gate control must refuse it."""
+    standing = Standing("usecase/canary", stage="proposed", suspended="canary", tier=1)
+    return Case(Attempt(GO_LIVE, "canary", "usecase/canary", {"release": "0" * 64}), 0, None, standing)
+
+
+def _gate(name: str, doc: str, fix: str, *, always: bool = False) -> Control:
+    return Control(name, "release", doc, _evidenced(name, fix), _bare, actions=(GO_LIVE.name,), always=always)
+
+
+def _live(standing: Standing, event: Event) -> Standing:
+    data = event.data
+    raised = replace(standing, stage="live", release=str(data["release"]), rung=Rung.ACT, breaches=())
+    return raised.with_facts(
+        releases__bundle=data["release"], releases__live_at=event.at, releases__number=data["number"]
+    )
+
+
+MANIFEST = Manifest(
+    plane="releases",
+    actions=(BUILD, ATTACH, GO_LIVE),
+    controls=(
+        Control("accepted", "release", "The use case was accepted into the portfolio.", _accepted, _bare, always=True),
+        Control(
+            "not-suspended-release", "release", "The use case is not suspended.", _not_suspended, _bare, always=True
+        ),
+        _gate(
+            "prompt-pinned",
+            "The prompt is in the release by digest.",
+            "name a prompt file and release again",
+            always=True,
+        ),
+        _gate(
+            "evals-passed",
+            "The eval suite passed, by the lower bound of its interval or its count.",
+            "mend what failed, then release again",
+            always=True,
+        ),
+        _gate(
+            "sources-versioned",
+            "The sources it answers from are in the release by version.",
+            "name data and retrieval, and release again",
+        ),
+        _gate(
+            "runbook-present",
+            "There is a runbook for whoever is called at night.",
+            "write the runbook named in use-case.yaml",
+        ),
+        _gate(
+            "fairness-assessed",
+            "Outcomes were compared between groups.",
+            "attach the assessment: POST /api/use-cases/ID/evidence",
+        ),
+        _gate(
+            "red-teamed",
+            "Somebody tried to break it, and what they found is on record.",
+            "attach the report: POST /api/use-cases/ID/evidence",
+        ),
+        _gate("stop-drilled", "The stop was practised in the last 90 days.", "run the drill and attach its record"),
+    ),
+    kinds=(
+        Kind("releases.release.built", {"release": "text", "number": "int"}, "An immutable bundle was made."),
+        Kind(
+            "releases.release.live",
+            {"release": "text", "number": "int", "previous": "text"},
+            "The release answers calls from here on, on the top rung.",
+            _live,
+        ),
+    ),
+)

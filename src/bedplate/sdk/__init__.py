@@ -1,0 +1,5 @@
+"""What users import in their own code. An app needs none of it: a base URL and a key are enough."""
+
+from .client import Client
+
+__all__ = ["Client"]

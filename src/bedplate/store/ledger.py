@@ -1,0 +1,224 @@
+"""The ledger in a database: event, read tables and head in one transaction, under one writer's lock."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine, insert, select, text, update
+from sqlalchemy.exc import DBAPIError
+
+from bedplate.errors import Conflict, NotFound, Tampered
+from bedplate.kernel.clock import SECOND, Clock
+from bedplate.kernel.event import Data, Draft, Event, seal, unseal
+from bedplate.kernel.evidence import Evidence
+from bedplate.kernel.model import OperatingModel, load
+
+from . import tables as t
+from .engine import readable, writing
+from .merkle import Frontier, leaf_hash
+from .projector import Projector, read_approval, read_standing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from bedplate.kernel.approval import Approval
+    from bedplate.kernel.identity import Identities
+    from bedplate.kernel.standing import Standing
+
+STEP_TOLERATED = 1 * SECOND  # of clock going back between two events, before it is itself an event
+
+
+class SqlLedger:
+    """Implements `bedplate.kernel.ledger.Ledger`. Only the composition root builds one."""
+
+    def __init__(self, engine: Engine, projector: Projector, clock: Clock, identities: Identities) -> None:
+        self.engine = engine
+        self.projector = projector
+        self.clock = clock
+        self.identities = identities
+        self.refuses: str = ""  # why nothing may be appended, when a check at start found a fault
+        self._models: dict[str, OperatingModel] = {}
+
+    @contextmanager
+    def transaction(self) -> Iterator[SqlTransaction]:
+        """Hold the writer's lock; commit all or nothing. `Unavailable` or `Full` when the database says no."""
+        if self.refuses:
+            raise Tampered(self.refuses, hint="see bedplate doctor")
+        try:
+            with writing(self.engine.connect()) as connection, connection.begin():
+                yield SqlTransaction(self, connection)
+        except DBAPIError as error:
+            raise readable(error) from error
+
+    def create(self) -> None:
+        """Write the empty head, once."""
+        with writing(self.engine.connect()) as connection, connection.begin():
+            if connection.execute(select(t.head.c.id)).scalar_one_or_none() is None:
+                connection.execute(insert(t.head).values(id=1, size=0, frontier=b"", at=0, epoch=1))
+
+    def size(self) -> int:
+        """Return how many events there are."""
+        with self.engine.connect() as connection:
+            return int(connection.execute(select(t.head.c.size)).scalar_one())
+
+    def model_of(self, connection: Connection) -> OperatingModel | None:
+        """Return the operating model in force, or while none is the newest proposed; parsed once per digest."""
+        digest = connection.execute(select(t.model.c.digest)).scalar_one_or_none() or _founding(connection)
+        if not digest:
+            return None
+        if digest not in self._models:
+            self._models = {digest: load(json.loads(read_blob(connection, digest)), digest)}
+        return self._models[digest]
+
+
+class SqlTransaction:
+    """Implements `bedplate.kernel.ledger.Transaction` on one connection."""
+
+    def __init__(self, ledger: SqlLedger, connection: Connection) -> None:
+        self._ledger = ledger
+        self.connection = connection
+        lock = select(t.head.c.size, t.head.c.frontier, t.head.c.at).with_for_update()
+        row = connection.execute(lock).one()  # on PostgreSQL this row is the writer's lock
+        self._frontier = Frontier.from_bytes(row.size, row.frontier)
+        self._at = int(row.at)
+
+    def model(self) -> OperatingModel | None:
+        """Return the operating model in force, or the one proposed to found the organisation."""
+        return self._ledger.model_of(self.connection)
+
+    def in_force(self) -> bool:
+        """Tell whether an operating model has been applied."""
+        return self.connection.execute(select(t.model.c.digest)).scalar_one_or_none() is not None
+
+    def standing(self, subject: str) -> Standing | None:
+        """Return what is true of the subject now."""
+        return read_standing(self.connection, subject)
+
+    def approval(self, approval: str) -> Approval | None:
+        """Return one approval, folded from its events."""
+        return read_approval(self.connection, approval)
+
+    def approvals(self, subject: str, action: str) -> Sequence[Approval]:
+        """Return the asked or granted approvals of this subject and action, newest first."""
+        found = (
+            select(t.approval.c.id)
+            .where(t.approval.c.subject == subject, t.approval.c.action == action)
+            .where(t.approval.c.state.in_(("asked", "granted")))
+            .order_by(t.approval.c.last_seq.desc())
+        )
+        return self._folded([row.id for row in self.connection.execute(found)])
+
+    def overdue(self, now: int) -> Sequence[Approval]:
+        """Return the asked or granted approvals whose time is over."""
+        found = (
+            select(t.approval.c.id)
+            .where(t.approval.c.state.in_(("asked", "granted")), t.approval.c.expires <= now)
+            .order_by(t.approval.c.id)
+        )
+        return self._folded([row.id for row in self.connection.execute(found)])
+
+    def evidence(self, subject: str, digest: str) -> Mapping[str, Evidence]:
+        """Return the newest evidence about this content, by control."""
+        return read_evidence(self.connection, subject, digest)
+
+    def event(self, event_id: str) -> Event | None:
+        """Return an event by its id."""
+        entry = self.connection.execute(select(t.event.c.entry).where(t.event.c.id == event_id)).scalar_one_or_none()
+        return None if entry is None else unseal(entry)
+
+    def append(self, actor: str, drafts: Sequence[Draft], *, authz: Data, first_id: str = "") -> list[Event]:
+        """Append events, bring the read tables up to them, and move the head."""
+        at = self._ledger.clock()
+        if drafts and at + STEP_TOLERATED < self._at:
+            drafts = [*drafts, Draft("kernel.clock.stepped", "ledger", {"back": self._at - at})]
+        events = []
+        versions: dict[str, int] = {}
+        for position, draft in enumerate(drafts):
+            version = versions.get(draft.stream) or self._version(draft.stream)
+            versions[draft.stream] = version + 1
+            event_id = first_id if first_id and position == 0 else self._ledger.identities.next()
+            events.append(self._insert(draft, event_id, version + 1, at, actor, authz))
+        if events:
+            self._move_head(at)
+        return events
+
+    def keep(self, content: bytes) -> str:
+        """Keep content under its digest; keeping the same again changes nothing."""
+        digest = hashlib.sha256(content).hexdigest()
+        known = self.connection.execute(select(t.blob.c.digest).where(t.blob.c.digest == digest)).scalar_one_or_none()
+        if known is None:
+            self.connection.execute(insert(t.blob).values(digest=digest, content=content))
+        return digest
+
+    def content(self, digest: str) -> bytes:
+        """Return kept content, checked against its digest."""
+        return read_blob(self.connection, digest)
+
+    def _folded(self, ids: Sequence[str]) -> list[Approval]:
+        return [a for a in (read_approval(self.connection, i) for i in ids) if a is not None]
+
+    def _version(self, stream: str) -> int:
+        newest = select(t.event.c.version).where(t.event.c.stream == stream).order_by(t.event.c.version.desc()).limit(1)
+        return int(self.connection.execute(newest).scalar_one_or_none() or 0)
+
+    def _insert(self, draft: Draft, event_id: str, version: int, at: int, actor: str, authz: Data) -> Event:  # noqa: PLR0913  an event's own fields
+        event = seal(draft, seq=self._frontier.size, id=event_id, version=version, at=at, actor=actor, authz=authz)
+        leaf = leaf_hash(event.entry)
+        row = {
+            "seq": event.seq,
+            "entry": event.entry,
+            "leaf": leaf,
+            "id": event.id,
+            "stream": event.stream,
+            "version": event.version,
+            "kind": event.kind,
+            "actor": event.actor,
+            "at": event.at,
+        }
+        self.connection.execute(insert(t.event).values(**row))
+        nodes = [{"level": n.level, "index": n.index, "hash": n.hash} for n in self._frontier.append(leaf)]
+        self.connection.execute(insert(t.node), nodes)
+        self._ledger.projector.apply(self.connection, event)
+        return event
+
+    def _move_head(self, at: int) -> None:
+        before = self.connection.execute(select(t.head.c.size)).scalar_one()
+        moved = self.connection.execute(
+            update(t.head)
+            .where(t.head.c.size == before, t.head.c.size < self._frontier.size)
+            .values(size=self._frontier.size, frontier=self._frontier.to_bytes(), at=max(at, self._at))
+        )
+        if moved.rowcount != 1:
+            raise Conflict("another writer moved the head of the ledger")
+        self._at = max(at, self._at)
+        if self.connection.dialect.name == "postgresql":
+            self.connection.execute(
+                text("SELECT pg_notify('bedplate_head', :size)"), {"size": str(self._frontier.size)}
+            )
+
+
+def read_blob(connection: Connection, digest: str) -> bytes:
+    """Return kept content; `NotFound` if there is none, `Tampered` if it does not match its digest."""
+    content = connection.execute(select(t.blob.c.content).where(t.blob.c.digest == digest)).scalar_one_or_none()
+    if content is None:
+        raise NotFound(f"no content is kept under {digest}")
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise Tampered(f"the content kept under {digest} was changed")
+    return bytes(content)
+
+
+def read_evidence(connection: Connection, subject: str, digest: str) -> dict[str, Evidence]:
+    """Return the newest evidence about this content, by control."""
+    rows = connection.execute(select(t.evidence).where(t.evidence.c.subject == subject, t.evidence.c.digest == digest))
+    return {r.control: Evidence(r.control, r.digest, r.outcome, r.summary, r.at, r.expires, r.blob) for r in rows}
+
+
+def _founding(connection: Connection) -> str:
+    newest = (
+        select(t.event.c.entry).where(t.event.c.kind == "kernel.model.proposed").order_by(t.event.c.seq.desc()).limit(1)
+    )
+    entry = connection.execute(newest).scalar_one_or_none()
+    return "" if entry is None else str(unseal(entry).data["digest"])

@@ -1,0 +1,115 @@
+"""What crosses the network: the bodies that clients send. Answers are plain JSON, described in the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Text = Annotated[str, Field(max_length=4_000)]
+RequestId = Annotated[
+    str,
+    Field(
+        default="",
+        pattern=r"^$|^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$",
+        description="A UUIDv7 made by the client; repeating a request with it changes nothing twice.",
+    ),
+]
+
+
+class Sent(BaseModel):
+    """A body: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class SignIn(Sent):
+    """Sign in with an invitation's code, or as a person with a password."""
+
+    code: Text = ""
+    person: Text = ""
+    password: Text = ""
+
+
+class Invitation(Sent):
+    """Invite somebody."""
+
+    person: Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]{0,62}$")]
+    name: Name
+
+
+class Password(Sent):
+    """Set one's own password."""
+
+    password: Annotated[str, Field(min_length=12, max_length=200)]
+
+
+class FileBody(Sent):
+    """One YAML file: an operating model or a use case."""
+
+    name: Name
+    text: Annotated[str, Field(max_length=1 << 20)]
+
+
+class Files(Sent):
+    """The files of a use case's folder, by relative name."""
+
+    files: Annotated[dict[str, Annotated[str, Field(max_length=1 << 20)]], Field(max_length=500)]
+
+
+class Ballot(Sent):
+    """A vote on an approval; a `no` needs a reason."""
+
+    answer: Literal["yes", "no"]
+    reason: Text = ""
+    request: RequestId = ""
+
+
+class Because(Sent):
+    """A reason for what is done."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=4_000)]
+
+
+class NewKey(Sent):
+    """Ask for a key of a use case."""
+
+    label: Name
+    days: Annotated[int, Field(ge=1, le=366)] = 90
+
+
+class Attached(Sent):
+    """Evidence for a control about the newest release."""
+
+    control: Name
+    outcome: Literal["proven", "contradicted"]
+    summary: Annotated[str, Field(min_length=1, max_length=1_000)]
+    content: Annotated[str, Field(max_length=1 << 20)] = ""
+
+
+class Harm(Sent):
+    """Report that something went wrong."""
+
+    title: Name
+    details: Text = ""
+
+
+class Published(Sent):
+    """Publish a path from a use case."""
+
+    use_case: Name
+
+
+class Sibling(Sent):
+    """Start a use case from a path."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
+    title: Name
+
+
+class Glass(Sent):
+    """Break the glass for some hours."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=4_000)]
+    hours: Annotated[int, Field(ge=1, le=24)] = 4
