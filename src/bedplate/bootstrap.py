@@ -37,9 +37,10 @@ from bedplate.data.index import Index
 from bedplate.errors import Conflict, InvalidInput, NotFound, Tampered
 from bedplate.evidence.actions import note_segment
 from bedplate.gateway.budget import Budgets
-from bedplate.gateway.door import Door, Parts
+from bedplate.gateway.door import Door
 from bedplate.gateway.grounding import Numbered
 from bedplate.gateway.recorder import JournalRecorder
+from bedplate.gateway.session import Parts
 from bedplate.gateway.snapshot import Follower, Key, Snapshot
 from bedplate.gateway.upstream import EMBEDDED_MODEL, Embedded, Remote, Upstream
 from bedplate.gateway.views import Calls

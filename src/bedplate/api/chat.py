@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from prometheus_client import Counter, Histogram
 
 from bedplate.gateway.call import MAX_BODY, error_body
-from bedplate.gateway.door import Answer
+from bedplate.gateway.session import Answer
 from bedplate.gateway.upstream import monotonic_ms
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ def told(event: Event) -> dict[str, Any]:
 
 
 @router.get("/ledger/events")
-def events(  # noqa: PLR0913  one parameter a filter
+def events(
     at: At,
     me: Me,  # noqa: ARG001  signed in, nothing more
     stream: str = "",

@@ -48,7 +48,7 @@ def revoke(at: At, me: Me, key_id: KeyId, body: Because) -> dict[str, Any]:
 
 
 @router.get("/calls")
-def calls(  # noqa: PLR0913  one parameter a filter
+def calls(
     at: At,
     me: Me,  # noqa: ARG001  as above
     use_case: str = "",

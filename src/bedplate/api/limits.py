@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 20 << 20
 MAX_DEPTH = 64
+QUOTE, BACKSLASH = ord('"'), ord("\\")
 
 
 class BodyLimit:
@@ -54,8 +55,8 @@ def too_deep(body: bytes) -> bool:
     depth, text, escaped = 0, False, False
     for byte in body:
         if text:
-            escaped, text = (byte == 0x5C and not escaped), not (byte == 0x22 and not escaped)
-        elif byte == 0x22:
+            escaped, text = (byte == BACKSLASH and not escaped), not (byte == QUOTE and not escaped)
+        elif byte == QUOTE:
             text = True
         elif byte in b"[{":
             depth += 1

@@ -55,6 +55,7 @@ def myself(at: At, me: Me) -> dict[str, Any]:
         "seats": [str(s) for s in known.seats] if known is not None else [],
         "posture": model.authority.posture if model is not None else "none",
         "organisation": model.organisation if model is not None else "",
+        "answered_by": at.workshop.upstreams.get("default", at.workshop.upstreams["embedded"])[1],
     }
 
 

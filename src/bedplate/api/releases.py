@@ -46,7 +46,7 @@ def releases(at: At, me: Me, name: Id) -> dict[str, Any]:  # noqa: ARG001  signe
 
 @router.get("/use-cases/{name}/gate")
 def gate(at: At, me: Me, name: Id, release: str = "") -> dict[str, Any]:
-    """Evaluate the gate of a release, the newest unless named: each control proven, stale, contradicted or not evidenced."""
+    """Evaluate the gate of a release, the newest unless named: how each control stands, and the fix."""
     subject = f"usecase/{name}"
     found = _named(at, subject, release)
     lines = actions.gate(at.governor, me.person, subject, found["digest"])

@@ -11,16 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from bedplate.kernel.event import Value
     from bedplate.kernel.governor import Governor
 
 
-def index_source(  # noqa: PLR0913  a source is described by these
+def index_source(
     governor: Governor, by: str, subject: str, source: str, files: Mapping[str, str], folder: Path, personal: str
 ) -> str:
     """Chunk and index the Markdown files of a source; returns the version. The same files give the same version."""
     passages = chunk(files)
     index = Index.build(folder, passages)
     with governor.act(by, INDEX, subject, facts={"source": source, "version": index.version}) as act:
-        data = {"source": source, "version": index.version, "passages": len(passages), "files": len(files)}
+        data: dict[str, Value] = {
+            "source": source,
+            "version": index.version,
+            "passages": len(passages),
+            "files": len(files),
+        }
         act.record("data.source.indexed", {**data, "personal": personal})
     return index.version

@@ -10,7 +10,7 @@ import threading
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import apsw
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 TABLE = "CREATE VIRTUAL TABLE passage USING fts5(ref UNINDEXED, title, heading, body, tokenize = 'porter unicode61')"
 INSERT = "INSERT INTO passage (rowid, ref, title, heading, body) VALUES (?, ?, ?, ?, ?)"
-ALL = "SELECT ref, title, heading, body FROM passage ORDER BY rowid"
+SCHEMA = "SELECT sql FROM sqlite_schema WHERE name = 'passage' AND type = 'table'"
+ALL = "SELECT rowid, ref, title, heading, body FROM passage ORDER BY rowid"
 # A word in a heading says more about a passage than one in its text; the reference is not searched.
 BEST = "SELECT rowid FROM passage WHERE passage MATCH ? ORDER BY bm25(passage, 0, 2, 3, 1), rowid LIMIT ?"
 
@@ -104,7 +105,6 @@ class Index:
         version = version_of(passages)
         path = folder / f"{version}.db"
         if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
             _write(path, passages)
         return cls.open(folder, version)
 
@@ -136,7 +136,7 @@ class Index:
         match = " OR ".join(f'"{word}"' for word in words)
         with self._lock:
             rows = self._database.execute(BEST, (match, min(top, len(self.passages)))).fetchall()
-        return [self.passages[int(str(row[0])) - 1] for row in rows]
+        return [self.passages[cast("int", row[0]) - 1] for row in rows]
 
 
 def _sections(stem: str, path: str, text: str) -> list[Passage]:
@@ -189,24 +189,20 @@ def _words(question: str) -> list[str]:
 
 
 def _write(path: Path, passages: Sequence[Passage]) -> None:
-    """Make the file under another name and rename it when it is durable, so that nobody sees half of one."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".building-", suffix=".db")
-    os.close(descriptor)
-    temporary = Path(name)
+    """Make the file elsewhere and rename it when it is durable, so that nobody sees half of one."""
     try:
-        with closing(apsw.Connection(name)) as database:
-            database.execute("PRAGMA journal_mode = MEMORY")  # nothing beside the file that a rename would lose
-            database.execute(TABLE)
-            rows = ((number, p.ref, p.title, p.heading, p.text) for number, p in enumerate(passages, 1))
-            with database:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-") as place:
+            temporary = Path(place) / path.name
+            with closing(apsw.Connection(str(temporary))) as database, database:
+                database.execute(TABLE)
+                rows = ((number, p.ref, p.title, p.heading, p.text) for number, p in enumerate(passages, 1))
                 database.executemany(INSERT, rows)
-        _sync(temporary)
-        temporary.replace(path)
+            _sync(temporary)
+            temporary.replace(path)
         _sync(path.parent)
     except (apsw.Error, OSError) as error:
         raise Unavailable(f"index {path.stem}: cannot be written: {error}", hint=f"check {path.parent}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:
@@ -222,12 +218,15 @@ def _load(path: Path, stored: bytes) -> tuple[apsw.Connection, list[Passage]]:
     database = apsw.Connection(":memory:")
     try:
         database.deserialize("main", stored)
+        if database.execute(SCHEMA).fetchall() != [(TABLE,)]:
+            raise _tampered(path, "it is not laid out as an index")
         database.execute("INSERT INTO passage (passage) VALUES ('integrity-check')")
         rows = database.execute(ALL).fetchall()
-        return database, [Passage(*(str(value) for value in row)) for row in rows]
     except (apsw.Error, UnicodeDecodeError) as error:
-        database.close()
         raise _tampered(path, str(error)) from error
+    if [row[0] for row in rows] != list(range(1, len(rows) + 1)):
+        raise _tampered(path, "its passages are not numbered from 1")
+    return database, [Passage(*(str(value) for value in row[1:])) for row in rows]
 
 
 def _tampered(path: Path, why: str) -> Tampered:

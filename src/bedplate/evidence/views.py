@@ -50,14 +50,16 @@ def size(engine: Engine) -> int:
 
 def segments(engine: Engine, shard: str) -> list[dict[str, Any]]:
     """List the sealed segments of a shard, oldest first."""
-    query = select(segment).where(segment.c.shard == shard).order_by(segment.c.number)
+    query = (
+        select(segment, segment.c["count"].label("length")).where(segment.c.shard == shard).order_by(segment.c.number)
+    )
     with engine.connect() as connection:
         return [dict(r._mapping) for r in connection.execute(query)]  # noqa: SLF001  public by documentation
 
 
 def sealed_size(engine: Engine, shard: str) -> int:
     """Return how many records of a shard are anchored."""
-    query = select(func.max(segment.c.first + segment.c.count)).where(segment.c.shard == shard)
+    query = select(func.max(segment.c.first + segment.c["count"])).where(segment.c.shard == shard)
     with engine.connect() as connection:
         return int(connection.execute(query).scalar_one_or_none() or 0)
 
@@ -74,21 +76,21 @@ def prove(
 
     `anchored(event_seq)` returns tree size, inclusion proof and note. `Unavailable` while the record is not anchored.
     """
-    query = select(segment).where(
-        segment.c.shard == name, segment.c.first <= seq, segment.c.first + segment.c.count > seq
+    query = select(segment, segment.c["count"].label("length")).where(
+        segment.c.shard == name, segment.c.first <= seq, segment.c.first + segment.c["count"] > seq
     )
     with engine.connect() as connection:
         row = connection.execute(query).one_or_none()
     if row is None:
         raise Unavailable("this call is not anchored yet", hint="it will be within a minute; try again")
-    leaves = shard.leaves(row.first, row.count)
+    leaves = shard.leaves(row.first, row.length)
     sealed = event(engine, row.last_seq)
     _, path, note = anchored(sealed.seq)
     return Proof(
         call=entry,
         call_index=seq - row.first,
-        segment_size=row.count,
-        call_path=tuple(inclusion_proof(seq - row.first, row.count, _subtrees(leaves))),
+        segment_size=row.length,
+        call_path=tuple(inclusion_proof(seq - row.first, row.length, _subtrees(leaves))),
         event=sealed.entry,
         event_index=sealed.seq,
         event_path=tuple(path),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MAX_DAYS = 366
 
 
-def issue_key(governor: Governor, by: str, subject: str, *, key: str, digest: str, label: str, days: int) -> None:  # noqa: PLR0913  a key's own fields
+def issue_key(governor: Governor, by: str, subject: str, *, key: str, digest: str, label: str, days: int) -> None:
     """Record a key for a use case. The caller made it and shows its text once; only the digest comes here."""
     if not 1 <= days <= MAX_DAYS:
         raise InvalidInput(f"a key lives 1 to {MAX_DAYS} days")

@@ -45,7 +45,6 @@ ALIKE = {  # forms that no ending explains
     "sold": "sell",
     "taken": "take",
     "took": "take",
-    "gave": "give",
     "left": "leave",
     "went": "go",
     "children": "child",

@@ -14,6 +14,7 @@ from bedplate.kernel.manifest import Kind, Manifest
 from bedplate.kernel.standing import Rung, Standing
 
 if TYPE_CHECKING:
+    from bedplate.kernel.event import Value
     from bedplate.kernel.model import TierPlan
 
 CALL = Action("gateway.call", "gateway:call:make", "Make a call as a use case.", phase="call")
@@ -114,7 +115,7 @@ def _reviewed(case: Case) -> Finding:
 
 def _violation() -> Case:
     """A call with everything wrong at once: each call control must refuse it."""
-    facts = {
+    facts: dict[str, Value] = {
         "model": "other",
         "approved": "this",
         "named": "no",

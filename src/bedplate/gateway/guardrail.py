@@ -34,6 +34,8 @@ PLAIN = (
 
 DIGITS = re.compile(r"[0-9](?:[ .-]?[0-9]){12,}")
 DIGIT = re.compile(r"[0-9]")
+VALUES = bytes.maketrans(b"0123456789", bytes(range(10)))
+DOUBLED = bytes.maketrans(b"0123456789", bytes([0, 2, 4, 6, 8, 1, 3, 5, 7, 9]))
 ISSUERS = (  # first and last prefix, then the lengths in use (ISO/IEC 7812 ranges of the card networks)
     (34, 34, (15,)),
     (37, 37, (15,)),
@@ -187,13 +189,13 @@ def _cards(text: str) -> Iterator[Span]:
     """Try every group of digits as the start of a card number, in its issuer's lengths (Luhn, ISO/IEC 7812-1)."""
     for run in DIGITS.finditer(text):
         at = [match.start() for match in DIGIT.finditer(text, *run.span())]
-        digits = "".join(text[place] for place in at)
+        digits = re.sub("[^0-9]", "", run[0])
         begins = [n for n, place in enumerate(at) if n == 0 or place > at[n - 1] + 1]
         edges = {*begins, len(at)}
-        spans = [(n, n + length) for n in begins for length in CARD_LENGTHS.get(digits[n : n + 2], ())]
-        spans = [span for span in spans if span[1] in edges]
+        candidates = ((n, n + length) for n in begins for length in CARD_LENGTHS.get(digits[n : n + 2], ()))
+        spans = [(start, end) for start, end in candidates if end in edges]
         # Sums up to each digit, every second one doubled: a span then costs two look-ups, however many there are.
-        sums = [list(accumulate(_luhn(digits, odd), initial=0)) for odd in (0, 1)] if spans else []
+        sums = [_sums(digits.encode(), odd) for odd in (0, 1)] if spans else []
         done = 0
         for start, end in spans:
             if start >= done and (sums[end % 2][end] - sums[end % 2][start]) % 10 == 0:
@@ -201,8 +203,11 @@ def _cards(text: str) -> Iterator[Span]:
                 yield "payment card", at[start], at[end - 1] + 1
 
 
-def _luhn(digits: str, odd: int) -> Iterator[int]:
-    return ((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)[int(d)] if n % 2 == odd else int(d) for n, d in enumerate(digits))
+def _sums(digits: bytes, odd: int) -> list[int]:
+    """Add up the digits to each place; those at odd (1) or even (0) places count double, less nine above nine."""
+    row = bytearray(digits.translate(VALUES))
+    row[odd::2] = digits[odd::2].translate(DOUBLED)
+    return list(accumulate(row, initial=0))
 
 
 def _ibans(text: str) -> Iterator[Span]:
@@ -239,8 +244,8 @@ def _passwords(text: str) -> Iterator[Span]:
     for match in PASSWORD.finditer(text):
         value = match[2].strip("\"'")
         told = match[1] == "=" or match[2] != value or not value.rstrip(".!?)").isalpha()
-        if told and not NO_PASSWORD.match(value):
-            start = match.start(2) + match[2].index(value)
+        start = match.start(2) + match[2].index(value)
+        if told and value and not NO_PASSWORD.match(text, start):
             yield "password", start, start + len(value)
 
 

@@ -26,6 +26,7 @@ class Case:
     model: OperatingModel | None
     standing: Standing | None
     approval: Approval | None = None
+    question: Approval | None = None  # what a vote answers
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     age: int = 0
 
@@ -123,7 +124,7 @@ def _unlawful(case: Case) -> Reason | None:
         return Reason("operating-model", "no operating model is in force", "run `bedplate apply operating-model.yaml`")
     if action.phase not in {"call", "act"} and not model.authority.allowed(attempt.actor, action.needs, case.domain):
         who = ", ".join(model.authority.who(action.needs, case.domain)) or "nobody in this operating model"
-        return Reason("authority", f"{attempt.actor} may not {action.needs}", f"who may: {who}")
+        return Reason("authority", f"{attempt.actor} may not do this: it needs {action.needs}", f"who may: {who}")
     if action.registered:
         if case.standing is None:
             return Reason(
@@ -146,8 +147,8 @@ def _judge(control: Control, case: Case) -> Reason | None:
             return None
         case Fail(reason, fix):
             return Reason(control.name, reason, fix)
-        case _:
-            return Reason(control.name, f"{control.name} gave no finding", "report this: a control must pass or fail")
+    # Reached only by a check that breaks its own type; silence must not open the door.
+    return Reason(control.name, f"{control.name} gave no finding", "report this: a control must pass or fail")  # type: ignore[unreachable]
 
 
 def _broken(name: str, broken: Exception) -> Reason:

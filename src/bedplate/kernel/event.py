@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ from bedplate.errors import InvalidInput, Tampered
 
 from .clock import parse_rfc3339, rfc3339
 
-Value = str | int | list["Value"] | dict[str, "Value"]  # no floats, booleans or nulls: one reading only
+Value = str | int | Sequence["Value"] | Mapping[str, "Value"]  # no floats, booleans or nulls: one reading only
 Data = Mapping[str, Value]
 MAX_ENTRY = 65_535  # C2SP tlog-tiles: an entry's length is a uint16
 
@@ -66,7 +66,7 @@ def _check(value: object, where: str) -> None:
         raise InvalidInput(f"{where} is {type(value).__name__}; records hold text and whole numbers only")
 
 
-def seal(draft: Draft, *, seq: int, id: str, version: int, at: int, actor: str, authz: Data) -> Event:  # noqa: A002, PLR0913  the ledger's own words
+def seal(draft: Draft, *, seq: int, id: str, version: int, at: int, actor: str, authz: Data) -> Event:  # noqa: A002  the ledger's own words
     """Turn a draft into an event with its entry bytes; `InvalidInput` if it is too large."""
     entry = canonical(
         {

@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .action import Action
+from .action import Action, Attempt
+from .approval import Approval, Stage
+from .authority import Ballot, Barred, ballot
+from .canary import model_for_canaries
+from .control import Control, Fail, Finding, Pass
+from .decision import Case
 from .manifest import Kind, Manifest
 
 if TYPE_CHECKING:
@@ -15,6 +20,7 @@ if TYPE_CHECKING:
 VOTE = Action(
     "kernel.vote", "kernel:approval:vote", "Answer an approval that waits for one of your seats.", registered=False
 )
+EXPIRE = Action("kernel.expire", "kernel:approval:expire", "Close approvals whose time is over.", registered=False)
 BREAK_GLASS = Action(
     "kernel.glass", "kernel:glass:break", "Let changes of one use case pass without approval for some hours, visibly."
 )
@@ -26,13 +32,50 @@ CONTINUE = Action(
 )
 
 
+def cast_by(case: Case) -> Ballot:
+    """Return the ballot that this voter may cast; `ValueError` where the separation of duties bars it."""
+    found = _ballot(case)
+    if isinstance(found, Barred):
+        raise ValueError(found.reason)  # noqa: TRY004  nothing of a wrong type
+    return found
+
+
+def _ballot(case: Case) -> Ballot | Barred:
+    if case.question is None or case.model is None:
+        raise ValueError("a vote answers an approval, under an operating model")
+    return ballot(case.model.authority, case.question, case.attempt.actor)
+
+
+def _separated(case: Case) -> Finding:
+    found = _ballot(case)
+    return Fail(found.reason, found.fix) if isinstance(found, Barred) else Pass()
+
+
+def _own_request() -> Case:
+    """Somebody votes on what they asked for themselves."""
+    board = (Stage("board", "policy"),)
+    question = Approval("approval/canary", "usecase/canary", "canary", "0", "canary", "", "", board, 0, 1, {})
+    return Case(Attempt(VOTE, "canary", question.id), 0, model_for_canaries(), None, question=question)
+
+
 def _glass(standing: Standing, event: Event) -> Standing:
     return replace(standing, glass_until=int(str(event.data["until"])))
 
 
 MANIFEST = Manifest(
     plane="kernel",
-    actions=(VOTE, BREAK_GLASS, CONTINUE),
+    actions=(VOTE, EXPIRE, BREAK_GLASS, CONTINUE),
+    controls=(
+        Control(
+            "separation",
+            "change",
+            "Nobody approves what they asked for or own; each stage is decided by its own body, by distinct people.",
+            _separated,
+            _own_request,
+            actions=(VOTE.name,),
+            always=True,
+        ),
+    ),
     kinds=(
         Kind(
             "kernel.action.denied", {"action": "text", "digest": "text", "reasons": "list"}, "An attempt was refused."

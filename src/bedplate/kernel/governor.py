@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bedplate.errors import Conflict, Denied, InvalidInput, NeedsApproval, NotFound
 
 from .action import Action, Attempt
 from .approval import Approval, Stage, fold
-from .authority import Ballot, Barred, ballot
+from .authority import SYSTEM, Ballot
 from .clock import DAY, SECOND, Clock
 from .control import Control, owed
 from .decision import Allow, Ask, Case, Deny, Reason, Verdict, decide
 from .event import Data, Draft, Event, Value
-from .governance import BREAK_GLASS, VOTE
+from .governance import BREAK_GLASS, EXPIRE, VOTE, cast_by
 
 if TYPE_CHECKING:
     from .identity import Identities
@@ -68,6 +69,7 @@ class Governor:
         Raises `Denied` with reasons, or `NeedsApproval`; both are on record before they are raised.
         """
         attempt = Attempt(action, by, on, facts or {})
+        asked = ""
         with self._ledger.transaction() as tx:
             self._not_done_before(tx, request, attempt)
             case = self.case(tx, attempt)
@@ -94,31 +96,21 @@ class Governor:
         """Answer an approval. A `no` refuses it; the last `yes` that was missing grants it."""
         if not yes and not reason.strip():
             raise InvalidInput("a refusal needs a reason", hint="say what must change: --reason '...'")
-        barred: Barred | None = None
         with self._ledger.transaction() as tx:
             approval = self._votable(tx, approval_id)
-            model = tx.model()
-            authz: dict[str, Value] = {"action": VOTE.name, "digest": approval.digest}
-            self._not_done_before(tx, request, Attempt(VOTE, by, approval_id), approval.digest)
-            found = (
-                Barred("no operating model is in force", "apply one")
-                if model is None
-                else ballot(model.authority, approval, by)
-            )
-            if isinstance(found, Ballot):
-                drafts = self._count(approval, found, by, yes=yes, reason=reason)
+            attempt = Attempt(VOTE, by, approval_id, {"approval": approval.digest, "domain": approval.domain})
+            self._not_done_before(tx, request, attempt)
+            case = replace(self.case(tx, attempt), question=approval)
+            verdict = decide(case, self.controls(case))
+            authz: dict[str, Value] = {"action": VOTE.name, "digest": attempt.digest}
+            if isinstance(verdict, Allow):
+                drafts = self._count(approval, cast_by(case), yes=yes, reason=reason)
                 for event in tx.append(by, drafts, authz=authz, first_id=request):
                     approval = fold(approval, event) or approval
             else:
-                barred = found
-                data = {
-                    "action": VOTE.name,
-                    "digest": approval.digest,
-                    "reasons": [["separation", barred.reason, barred.fix]],
-                }
-                tx.append(by, [Draft("kernel.action.denied", approval_id, data)], authz=authz)
-        if barred is not None:
-            raise Denied(barred.reason, hint=barred.fix, reasons=(("separation", barred.reason, barred.fix),))
+                self._refuse(tx, case, verdict, "", authz)
+        if isinstance(verdict, Deny):
+            raise denied(verdict)
         return approval
 
     def carry_out(self, approval: Approval) -> bool:
@@ -135,10 +127,11 @@ class Governor:
     def expire(self) -> int:
         """Close every approval that is past its time; returns how many."""
         with self._ledger.transaction() as tx:
-            late = [a for a in tx.overdue(self.clock()) if a.state in {"asked", "granted"}]
-            if late:
-                drafts = [Draft("kernel.approval.expired", a.id, {}) for a in late]
-                tx.append("system", drafts, authz={"action": "kernel.expire", "digest": ""})
+            late = [a.id for a in tx.overdue(self.clock())]
+        if late:
+            with self.act(SYSTEM, EXPIRE, "approvals") as act:
+                for approval in late:
+                    act.record("kernel.approval.expired", {}, on=approval)
         return len(late)
 
     def break_glass(self, by: str, on: str, *, hours: int, reason: str) -> None:
@@ -224,7 +217,7 @@ class Governor:
             )
         return approval
 
-    def _count(self, approval: Approval, found: Ballot, by: str, *, yes: bool, reason: str) -> list[Draft]:
+    def _count(self, approval: Approval, found: Ballot, *, yes: bool, reason: str) -> list[Draft]:
         data: Data = {
             "stage": found.stage,
             "seat": str(found.seat),
@@ -241,11 +234,11 @@ class Governor:
             drafts.append(Draft("kernel.approval.granted", approval.id, {}))
         return drafts
 
-    def _not_done_before(self, tx: Transaction, request: str, attempt: Attempt, digest: str = "") -> None:
+    def _not_done_before(self, tx: Transaction, request: str, attempt: Attempt) -> None:
         before: Event | None = tx.event(request) if request else None
         if before is None:
             return
-        same = before.authz.get("digest") == (digest or attempt.digest) and before.actor == attempt.actor
+        same = before.authz.get("digest") == attempt.digest and before.actor == attempt.actor
         what = "was done already" if same else "was used for something else"
         raise Conflict(f"request {request} {what}", code="already-done" if same else "conflict")
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .suite import Outcome, Suite, Summary
 
 
-def record_evaluation(  # noqa: PLR0913  an evaluation is these
+def record_evaluation(
     governor: Governor, by: str, subject: str, release: str, suite: Suite, outcomes: list[Outcome], summary: Summary
 ) -> str:
     """Record how a release did, case by case; returns the digest of the kept results."""
@@ -31,7 +31,7 @@ def record_evaluation(  # noqa: PLR0913  an evaluation is these
 
 def record_measure(
     governor: Governor, by: str, subject: str, release: str, monitor: Monitor, value: int, calls: int
-) -> None:  # noqa: PLR0913  a measure is these
+) -> None:
     """Record what a monitor saw. `value` per mille of `calls`."""
     with governor.act(by, MEASURE, subject, facts={"release": release, "monitor": monitor.measure}) as act:
         data: dict[str, Value] = {"release": release, "monitor": monitor.measure, "permille": value, "calls": calls}

@@ -17,6 +17,7 @@ WORD = re.compile(r"[^\W_]+")
 CITATION = re.compile(r"\[([0-9]{1,6})\]")
 # A sentence ends at a full stop and the citations after it, unless a small letter follows, or with its line.
 END = re.compile(r"(?<=[.!?])(?:[ \t]*\[[0-9]{1,6}\])*(?=\s+[^\sa-z]|\s*\Z)|\n")
+MARKER = re.compile(r"\s*[0-9]{1,3}\.\s*")  # of a numbered list, which is no sentence
 SOURCES = re.compile(r"^sources:", re.IGNORECASE)
 NOTICE = re.compile(r"\W*draft\b", re.IGNORECASE)
 STEM = 5  # letters of a word that are compared: "approve" and "approval" are one
@@ -48,7 +49,7 @@ def assess(answer: str, passages: Sequence[tuple[str, str]], unanswered: str) ->
     if said and said == unanswered.strip():
         return Groundedness(unanswered=True, permille=1000, cited=())
     held = [_content(text) for _, text in passages]
-    sentences = [sentence for sentence in _sentences(said) if WORD.search(CITATION.sub("", sentence))]
+    sentences = [s for s in _sentences(said) if WORD.search(CITATION.sub("", s)) and not MARKER.fullmatch(s)]
     grounded = sum(_grounded(sentence, held) for sentence in sentences)
     cited = dict.fromkeys(passages[place][0] for place in _places(said, len(passages)))
     return Groundedness(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bedplate.kernel.governor import Governor
 
 
-def publish(governor: Governor, by: str, subject: str, release: str, files: Mapping[str, str], version: int) -> str:  # noqa: PLR0913  a path is these
+def publish(governor: Governor, by: str, subject: str, release: str, files: Mapping[str, str], version: int) -> str:
     """Publish the files of the live release as a path; returns its name, that of the use case."""
     name = subject.partition("/")[2]
     with governor.act(by, PUBLISH, subject, facts={"release": release}) as act:

@@ -63,6 +63,7 @@ def _spec(text: str, name: str, version: int) -> str:
 
     yaml = YAML(typ="rt")
     yaml.width = 120
+    yaml.indent(mapping=2, sequence=4, offset=2)
     spec = yaml.load(text)
     for field in OWN:
         spec[field] = f"__{field}__"
@@ -82,6 +83,7 @@ def _general(file: str, text: str) -> str:
     from ruamel.yaml import YAML  # noqa: PLC0415
 
     yaml = YAML(typ="rt")
+    yaml.indent(mapping=2, sequence=4, offset=2)  # so that people can append cases as they are usually written
     suite = yaml.load(text)
     suite["cases"] = [case for case in suite["cases"] if case["expect"].get("unanswered")]
     out = io.StringIO()

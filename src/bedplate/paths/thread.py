@@ -93,7 +93,7 @@ def recipe(bundle: Bundle, prompt: str) -> Recipe:
     )
 
 
-def _bundle(  # noqa: PLR0913  a bundle is made of all of these
+def _bundle(
     shop: Workshop, by: str, file: UseCaseFile, suite: Suite, files: Mapping[str, str], plan: TierPlan
 ) -> tuple[Bundle, list[bytes], list[Finding]]:
     datasets = {d.name: _indexed(shop, by, file, d.name, d.path, d.personal, files) for d in file.data}
@@ -158,7 +158,7 @@ def _cited(answer: str, refs: list[str]) -> list[str]:
     return [refs[n - 1] for n in numbers if 0 < n <= len(refs)]
 
 
-def _gated(shop: Workshop, by: str, bundle: Bundle, number: int, suite: Suite, outcomes: list[Outcome]) -> Released:  # noqa: PLR0913  as above
+def _gated(shop: Workshop, by: str, bundle: Bundle, number: int, suite: Suite, outcomes: list[Outcome]) -> Released:
     _evaluated(shop, by, bundle, suite, outcomes)
     lines = tuple(gate(shop.governor, by, bundle.use_case, bundle.digest))
     state, approval = "denied", ""
@@ -182,7 +182,7 @@ def _gated(shop: Workshop, by: str, bundle: Bundle, number: int, suite: Suite, o
     )
 
 
-def _indexed(  # noqa: PLR0913  a source is described by these
+def _indexed(
     shop: Workshop, by: str, file: UseCaseFile, name: str, path: str, personal: str, files: Mapping[str, str]
 ) -> str:
     inside = {n: text for n, text in files.items() if _inside(n, path) and n.endswith(".md")}

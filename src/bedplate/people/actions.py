@@ -16,7 +16,7 @@ from .governance import APPLY_MODEL, INVITE, ORGANISATION, PROPOSE_MODEL, SIGN_I
 from .structure import OperatingModelFile, dangling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from bedplate.kernel.approval import Approval
     from bedplate.kernel.governor import Governor
@@ -67,7 +67,7 @@ def apply_model(governor: Governor, by: str, file: OperatingModelFile, in_force:
     with governor.act(by, PROPOSE_MODEL, ORGANISATION) as act:
         digest = act.keep(content)
         act.record("kernel.model.proposed", {"digest": digest})
-    touches: list[Value] = sorted({c.needs for c in changes})
+    touches: list[Value] = [*sorted({c.needs for c in changes})]
     facts: dict[str, Value] = {"digest": digest, "touches": touches, "posture": file.posture}
     _apply(governor, by, facts)
     return digest
@@ -136,5 +136,5 @@ def _flat(value: Any, path: str = "") -> dict[str, str]:  # noqa: ANN401  plain 
     return {path: value if isinstance(value, str) else json.dumps(value, sort_keys=True)}
 
 
-def _list(value: Value) -> list[Value]:
+def _list(value: Value) -> Sequence[Value]:
     return value if isinstance(value, list) else []

@@ -18,7 +18,7 @@ def _touched(case: Case) -> tuple[Stage, ...]:
     """Policy is the board's, technical standards are the CoE's; a change of both needs both."""
     touched = case.attempt.facts["touches"]
     stages: list[Stage] = []
-    if not isinstance(touched, list) or not touched:
+    if not isinstance(touched, list | tuple) or not touched:
         raise ValueError("an operating model that changes nothing is not applied")
     if "policy" in touched:
         stages.append(Stage("board", "policy"))

@@ -136,7 +136,7 @@ class TierPart(Part):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         for what in ("accept", "release", "resume"):
-            if not self.approvals.get(what):  # type: ignore[call-overload]  # the loop's names are the literals above
+            if not self.approvals.get(what):
                 raise ValueError(f"approvals.{what} must name at least one body")
         if not {"breach", "harm"} <= set(self.ladder):
             raise ValueError("ladder must say where breach and harm lead")
@@ -230,6 +230,8 @@ def _unreachable(file: OperatingModelFile, index: int, tier: TierPart) -> list[t
             }
             have = sum(any(s.partition("@")[0] in seats[stage.body] for s in p.seats) for p in file.people)
             if have < stage.quorum:
-                message = f"a quorum of {stage.quorum} cannot be reached: {have} people hold a voting seat of the {stage.body}"
+                message = (
+                    f"quorum {stage.quorum} cannot be reached: {have} people hold a voting seat of the {stage.body}"
+                )
                 wrong.append((["tiers", index, "approvals", what, place], message))
     return wrong

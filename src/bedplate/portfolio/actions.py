@@ -105,7 +105,8 @@ def retire(governor: Governor, by: str, subject: str, reason: str) -> None:
 
 
 def _accept(governor: Governor, by: str, subject: str, facts: dict[str, Value]) -> None:
-    summary = f"take up {facts['title']}: tier {facts['tier']} ({facts['impact']} × {facts['autonomy']}), worth {facts['worth']}"
+    quadrant = f"tier {facts['tier']} ({facts['impact']} × {facts['autonomy']})"
+    summary = f"take up {facts['title']}: {quadrant}, worth {facts['worth']}"
     with governor.act(by, ACCEPT, subject, facts=facts, summary=summary) as act:
         kept = ("title", "owner", "domain", "impact", "autonomy", "tier", "spec")
         act.record("portfolio.usecase.accepted", {name: facts[name] for name in kept})

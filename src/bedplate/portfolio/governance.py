@@ -14,7 +14,7 @@ from bedplate.kernel.standing import Rung, Standing
 
 if TYPE_CHECKING:
     from bedplate.kernel.approval import Stage
-    from bedplate.kernel.event import Event
+    from bedplate.kernel.event import Event, Value
 
 _FIELDS: dict[str, Kinds] = {
     "title": "text",
@@ -68,12 +68,12 @@ def _worth_doing(case: Case) -> Finding:
 
 
 def _nobody() -> Case:
-    facts = {"owner": "nobody", "sponsor": "nobody", "domain": "nowhere", "worth": 0, "tier": 1}
+    facts: dict[str, Value] = {"owner": "nobody", "sponsor": "nobody", "domain": "nowhere", "worth": 0, "tier": 1}
     return Case(Attempt(ACCEPT, "canary", "usecase/canary", facts), 0, None, None)
 
 
 def _worthless() -> Case:
-    facts = {"worth": 0, "tier": 1}
+    facts: dict[str, Value] = {"worth": 0, "tier": 1}
     return Case(Attempt(ACCEPT, "canary", "usecase/canary", facts), 0, model_for_canaries(), None)
 
 

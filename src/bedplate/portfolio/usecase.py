@@ -127,9 +127,8 @@ def dangling(
     wrong: list[tuple[list[str | int], str]] = []
     if file.domain not in domains:
         wrong.append((["domain"], f"no domain {file.domain!r}; known: {', '.join(sorted(domains))}"))
-    for question in file.answers:
-        if question not in questions:
-            wrong.append((["answers", question], f"no such question; known: {', '.join(sorted(questions))}"))
+    known = ", ".join(sorted(questions))
+    wrong += [(["answers", q], f"no such question; known: {known}") for q in file.answers if q not in questions]
     if file.retrieval is not None and file.retrieval.data not in {d.name for d in file.data}:
         wrong.append((["retrieval", "data"], f"no data named {file.retrieval.data!r} in this file"))
     return wrong

@@ -62,7 +62,7 @@ def gate(governor: Governor, by: str, subject: str, digest: str) -> list[Line]:
 
 
 def go_live(governor: Governor, by: str, subject: str, digest: str, number: int) -> None:
-    """Take a release live. `Denied` at the gate; `NeedsApproval` until the bodies owed by the tier agree to this digest."""
+    """Take a release live. `Denied` at the gate; `NeedsApproval` until the bodies owed agree to this digest."""
     summary = f"release {number} ({digest[:12]}) of {subject} goes live"
     facts: dict[str, Value] = {"release": digest, "number": number}
     with governor.act(by, GO_LIVE, subject, facts=facts, summary=summary) as act:

@@ -154,7 +154,7 @@ class Client:
     def _call(self, method: str, path: str, body: Json | None, answers: tuple[int, ...] = (200,)) -> Json:
         status, content = self._send(method, path, body)
         told = _parsed(content)
-        if status not in answers or "error" in told:
+        if status not in answers or isinstance(told.get("error"), dict):
             raise _error(status, told)
         return told
 

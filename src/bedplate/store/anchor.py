@@ -85,7 +85,7 @@ class Anchor:
     def _same(self, signed: Checkpoint, size: int, nodes: NodeReader, what: str) -> None:
         if size < signed.size:
             raise Tampered(
-                f"the ledger holds {size} events, but {what} at {signed.size}: its tail was removed, or it was restored",
+                f"the ledger holds {size} events, but {what} at {signed.size}: its tail is gone, or it was restored",
                 hint="restore the newest copy, or continue it knowingly: bedplate doctor",
             )
         if _root(signed.size, nodes) != signed.root:

@@ -12,6 +12,7 @@ from bedplate.errors import Tampered
 from bedplate.kernel.event import unseal
 
 from . import tables as t
+from .engine import writing
 from .merkle import Frontier, leaf_hash
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def verify_ledger(engine: Engine) -> int:
     seq = 0
     with engine.connect() as connection:
         if engine.dialect.name == "postgresql":
-            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            connection.execution_options(isolation_level="REPEATABLE READ")  # head and events of one snapshot
         frontier = Frontier()
         try:
             for seq, row in enumerate(_rows(connection)):
@@ -40,13 +41,11 @@ def verify_ledger(engine: Engine) -> int:
 
 def compare_read_tables(engine: Engine, projector: Projector) -> list[str]:
     """Rebuild every read table from the ledger, compare, and put everything back; names the tables that differ."""
-    with engine.connect() as connection:
-        connection = connection.execution_options(bedplate_writes=True)
-        with connection.begin() as transaction:
-            before = projector.dump(connection)
-            projector.rebuild(connection)
-            after = projector.dump(connection)
-            transaction.rollback()
+    with writing(engine.connect()) as connection, connection.begin() as transaction:
+        before = projector.dump(connection)
+        projector.rebuild(connection)
+        after = projector.dump(connection)
+        transaction.rollback()
     return [name for name, rows in before.items() if rows != after[name]]
 
 

@@ -67,7 +67,7 @@ class Journal:
         self._closed = False
 
     @classmethod
-    def open(  # noqa: PLR0913 - keyword-only
+    def open(
         cls,
         path: Path,
         *,

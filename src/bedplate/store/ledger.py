@@ -164,7 +164,7 @@ class SqlTransaction:
         newest = select(t.event.c.version).where(t.event.c.stream == stream).order_by(t.event.c.version.desc()).limit(1)
         return int(self.connection.execute(newest).scalar_one_or_none() or 0)
 
-    def _insert(self, draft: Draft, event_id: str, version: int, at: int, actor: str, authz: Data) -> Event:  # noqa: PLR0913  an event's own fields
+    def _insert(self, draft: Draft, event_id: str, version: int, at: int, actor: str, authz: Data) -> Event:
         event = seal(draft, seq=self._frontier.size, id=event_id, version=version, at=at, actor=actor, authz=authz)
         leaf = leaf_hash(event.entry)
         row = {

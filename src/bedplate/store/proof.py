@@ -168,9 +168,7 @@ def _verify_note(
     return checkpoint, tuple(names.values())
 
 
-def _verify_included(  # noqa: PLR0913, PLR0917 (the six inputs of RFC 9162, 2.1.3.2)
-    what: str, entry: bytes, index: int, size: int, path: Sequence[bytes], root: bytes
-) -> None:
+def _verify_included(what: str, entry: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> None:
     try:
         verify_inclusion(leaf_hash(entry), index, size, path, root)
     except Tampered as error:

@@ -189,7 +189,7 @@ class Shard:
             span = "SELECT leaf FROM rec WHERE seq >= ? AND seq < ? ORDER BY seq"
             return [leaf for (leaf,) in self._db.execute(span, (first, first + count))]
 
-    def search(  # noqa: PLR0913 - keyword-only
+    def search(
         self,
         *,
         use_case: str = "",

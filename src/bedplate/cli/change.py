@@ -1,0 +1,134 @@
+"""`bedplate plan` and `bedplate apply`: what a file would change, and changing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from bedplate.errors import InvalidInput, NeedsApproval
+
+from .approvals import waiting
+from .output import fields, line, note
+from .server import THERE, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bedplate.document import Document
+    from bedplate.sdk import Client
+
+HAS_CHANGES = 4
+KINDS = ("operating-model", "use-case")
+
+
+def plan(file: Path, *, server: Server = THERE) -> int:
+    """Say what FILE would change and who would have to agree. Changes nothing.
+
+    FILE is an operating model or a use case; its `kind:` says which.
+    """
+    found = _read(file)
+    client = server.client()
+    told = client.plan(found.kind, found.name, found.text)
+    if found.kind == "operating-model":
+        server.show(told, lambda: _model_plan(told))
+        return HAS_CHANGES if told["changes"] else 0
+    changes = told["new"] or _differs(client, found.document)
+    server.show({**told, "changed": changes}, lambda: _use_case_plan(told, changes=changes))
+    return HAS_CHANGES if changes else 0
+
+
+def apply(file: Path, *, server: Server = THERE) -> int:
+    """Put FILE in force, or ask those who must agree.
+
+    FILE is an operating model or a use case; its `kind:` says which.
+    """
+    found = _read(file)
+    client = server.client()
+    try:
+        told = client.apply(found.kind, found.name, found.text)
+    except NeedsApproval as asked:
+        return waiting(server, client, asked, _proposed(found))
+    except InvalidInput as same:
+        if same.code != "no-change":
+            raise
+        server.show({"state": "unchanged"}, lambda: line(f"{file} is in force already"))
+        return 0
+    server.show({"state": "applied", **told}, lambda: line(f"{file} is in force"))
+    return 0
+
+
+@dataclass(frozen=True)
+class _File:
+    kind: Literal["operating-model", "use-case"]
+    name: str
+    text: str
+    document: Document
+
+
+def _read(path: Path) -> _File:
+    from bedplate.document import InvalidDocument, parse
+
+    from .folder import read_text
+
+    text = read_text(path)
+    document = parse(text, str(path))
+    kind = document.root.get("kind")
+    if kind not in KINDS:
+        raise InvalidDocument([document.complain(["kind"], f"expected one of: {', '.join(KINDS)}; found {kind!r}")])
+    return _File(cast("Any", kind), str(path)[-200:], text, document)
+
+
+def _differs(client: Client, document: Document) -> bool:
+    """Compare a use case's file with the one on record, by the digest under which the server keeps it."""
+    from hashlib import sha256
+
+    from bedplate.kernel.event import canonical
+    from bedplate.portfolio.usecase import UseCaseFile
+
+    file = document.read(UseCaseFile)
+    return bool(client.use_case(file.id)["spec"] != sha256(canonical(file.plain())).hexdigest())
+
+
+def _proposed(found: _File) -> Mapping[str, Any] | None:
+    """Return the operating model that was proposed: before the founding it alone says who may agree."""
+    if found.kind != "operating-model":
+        return None
+    from bedplate.people.structure import OperatingModelFile
+
+    return found.document.read(OperatingModelFile).plain()
+
+
+def _model_plan(told: Mapping[str, Any]) -> None:
+    bodies = {"policy": "board", "technical": "coe"}
+    lines: dict[tuple[str, str, str], list[str]] = {}
+    for change in told["changes"]:
+        lines.setdefault((change["path"], change["before"], change["after"]), []).append(bodies[change["needs"]])
+    for (path, before, after), needs in lines.items():
+        if not before:
+            line(f"+ {path}: {after}   ({' and '.join(needs)})", style="green")
+        elif not after:
+            line(f"- {path}: {before}   ({' and '.join(needs)})", style="red")
+        else:
+            line(f"~ {path}: {before} → {after}   ({' and '.join(needs)})", style="yellow")
+    if told["changes"]:
+        line(f"{len(lines)} {'change' if len(lines) == 1 else 'changes'}; must agree: {' and '.join(told['needs'])}")
+    else:
+        line("no changes")
+
+
+def _use_case_plan(told: Mapping[str, Any], *, changes: bool) -> None:
+    found = told["assessment"]
+    word = ("+", "new", "green") if told["new"] else ("~", "changed", "yellow") if changes else (" ", "unchanged", "")
+    line(f"{word[0]} {told['id']}: {word[1]}", style=word[2])
+    fields(
+        {
+            "tier": f"{found['tier']} ({found['impact']} × {found['autonomy']})",
+            "because": "\n".join(found["reasons"]),
+            "worth": f"{found['worth']} of 25: value {found['value']} × feasibility {found['feasibility']}",
+            "a year": f"{found['yearly_cents'] // 100:,} in your currency, as the file promises",
+            "must agree": "; ".join(f"{s['quorum']} of {s['body']} ({s['decides']})" for s in told["needs"]) or "nobody",
+        }
+    )
+    if changes:
+        note("Nothing was changed. Go on with: bedplate apply FILE")

@@ -1,0 +1,145 @@
+"""Keys of use cases, and the calls on record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from .approvals import bare
+from .output import fields, line, moment, note, short, table
+from .server import THERE, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+key_app = App(name="key", help="Keys with which a use case's programs call the gateway.")
+
+
+@key_app.command
+def issue(
+    use_case: str,
+    *,
+    label: Annotated[str, Parameter(help="What the key is for.")],
+    days: Annotated[int, Parameter(help="How long it works.")] = 90,
+    server: Server = THERE,
+) -> int:
+    """Issue a key for USE_CASE. Its text is shown now and never again."""
+    told = server.client().issue_key(use_case, label, days)
+
+    def text() -> None:
+        fields({"key": told["key"], "id": told["id"], "base URL": f"{server.address}/v1"})
+        note("This is the only time the key is shown.")
+
+    server.show({**told, "base_url": f"{server.address}/v1"}, text)
+    return 0
+
+
+@key_app.command(name="list")
+def list_keys(use_case: str, *, server: Server = THERE) -> int:
+    """List the keys of USE_CASE, without their text."""
+    listed = server.client().get(f"/api/use-cases/{use_case}/keys")["keys"]
+
+    def text() -> None:
+        if not listed:
+            note(f"{use_case} has no key. Issue one: bedplate key issue {use_case} --label LABEL")
+            return
+        rows = [
+            (
+                k["id"],
+                k["label"],
+                k["issued_by"],
+                moment(k["expires"]),
+                f"revoked {moment(k['revoked_at'])}" if k["revoked_at"] else "",
+            )
+            for k in listed
+        ]
+        table(("id", "label", "issued by", "expires", "ended"), rows, wraps=1)
+
+    server.show({"keys": listed}, text)
+    return 0
+
+
+@key_app.command
+def revoke(
+    key: str,
+    *,
+    reason: Annotated[str, Parameter(help="Why; it goes on record.")],
+    server: Server = THERE,
+) -> int:
+    """End a key at once. KEY is its id, not its text."""
+    told = server.client().post(f"/api/keys/{key}/revoke", {"reason": reason})
+    server.show(told, lambda: line(f"revoked {told['id']}"))
+    return 0
+
+
+def calls(  # noqa: PLR0913  one parameter a filter
+    *,
+    use_case: Annotated[str, Parameter(help="Only calls of this use case.")] = "",
+    verdict: Annotated[str, Parameter(help="Only this verdict: allow, deny or ask.")] = "",
+    text: Annotated[str, Parameter(help="Only records that hold this text.")] = "",
+    limit: Annotated[int, Parameter(help="At most so many.")] = 50,
+    server: Server = THERE,
+) -> int:
+    """Search the calls on record, newest first."""
+    listed = server.client().calls(use_case=use_case, verdict=verdict, text=text, limit=limit)
+
+    def shown() -> None:
+        if not listed:
+            note("No call on record matches.")
+            return
+        rows = [
+            (
+                c["id"],
+                c["started"][:19].replace("T", " "),
+                c["verdict"],
+                c["status"],
+                bare(c["use_case"]),
+                c["reasons"][0][0] if c["reasons"] else ", ".join(c["findings"]),
+            )
+            for c in listed
+        ]
+        table(("call", "at (UTC)", "verdict", "status", "use case", "because"), rows)
+
+    server.show({"calls": listed}, shown)
+    return 0
+
+
+def call(call_id: str, *, server: Server = THERE) -> int:
+    """Show one call: what was decided and why, what answered, and what was said where that was kept."""
+    found = server.client().call(call_id)
+    server.show({"call": found}, lambda: _one(found))
+    return 0
+
+
+def _one(found: Mapping[str, Any]) -> None:
+    fields(
+        {
+            "call": found["id"],
+            "use case": bare(found["use_case"]),
+            "at": f"{found['started']} to {found['ended']}",
+            "verdict": found["verdict"],
+            "status": found["status"],
+            "error": found["error"],
+            "rung": found["rung"],
+            "tier": found["tier"],
+            "release": short(found["release"]),
+            "answered by": f"{found['model']} ({found['upstream']})" if found["model"] else "",
+            "tokens": f"{found['tokens_in']} in, {found['tokens_out']} out",
+            "grounded": f"{found['grounded_permille'] / 10:.0f} %" if found["status"] == "ok" else "",
+            "unanswered": "yes" if found["unanswered"] else "",
+            "findings": ", ".join(found["findings"]),
+            "passages": "\n".join(found["passages"]),
+            "key": found["key"],
+            "on record": f"{found['shard']}, record {found['seq']}, leaf {short(found['leaf'])}",
+        }
+    )
+    for control, why, fix in found["reasons"]:
+        line(f"  {control}: {why}")
+        line(f"    fix: {fix}", style="yellow")
+    if found["said"]:
+        for who, what in found["said"].items():
+            line()
+            line(f"{who}:", style="dim")
+            line(what)
+    note(f"Prove it to somebody: bedplate prove {found['id']}")
