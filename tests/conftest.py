@@ -19,7 +19,6 @@ from bedplate.bootstrap import MANIFESTS, PROJECTIONS, open_governor
 from bedplate.document import parse
 from bedplate.errors import NeedsApproval
 from bedplate.kernel.event import Event, unseal
-from bedplate.kernel.governor import Governor
 from bedplate.kernel.identity import Identities
 from bedplate.kernel.manifest import Catalogue, catalogue
 from bedplate.people.actions import apply_model, check_model
@@ -32,15 +31,18 @@ from bedplate.releases.bundle import Bundle
 from bedplate.store import tables as t
 from bedplate.store.engine import open_engine
 from bedplate.store.fsck import compare_read_tables, verify_ledger
-from bedplate.store.ledger import SqlLedger, read_blob
+from bedplate.store.ledger import SqlLedger
+from bedplate.store.reads import read_blob
 from bedplate.store.migrate import migrate
-from bedplate.store.projector import Projector, read_approval, read_standing
+from bedplate.store.projector import Projector
+from bedplate.store.reads import read_approval, read_standing
 from bedplate.testing import SettableClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from bedplate.kernel.approval import Approval
+    from bedplate.kernel.governor import Governor
     from bedplate.kernel.model import OperatingModel
     from bedplate.kernel.standing import Standing
     from bedplate.people.structure import OperatingModelFile

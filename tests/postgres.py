@@ -54,7 +54,9 @@ class Postgres:
             f"-c listen_addresses='' -c unix_socket_directories='{self.folder}' -c max_connections=120 "
             "-c shared_buffers=32MB -c fsync=on -c full_page_writes=on -c log_min_messages=fatal"
         )
-        self._run("pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-l", str(self.folder / "log"), "-o", options, "start")
+        self._run(
+            "pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-l", str(self.folder / "log"), "-o", options, "start"
+        )
 
     def stop(self, how: str = "fast") -> None:
         """Stop it: smart, fast or immediate (as after a crash)."""

@@ -36,15 +36,19 @@ import bedplate.releases.tables as releases_tables
 from bedplate.data.index import Index
 from bedplate.errors import Conflict, InvalidInput, NotFound, Tampered
 from bedplate.evidence.actions import note_segment
+from bedplate.evidence.views import events
 from bedplate.gateway.budget import Budgets
 from bedplate.gateway.door import Door
 from bedplate.gateway.grounding import Numbered
+from bedplate.gateway.localmodel import MODEL as LOCAL_MODEL
+from bedplate.gateway.localmodel import LocalModel
 from bedplate.gateway.recorder import JournalRecorder
 from bedplate.gateway.session import Parts
 from bedplate.gateway.snapshot import Follower, Key, Snapshot
 from bedplate.gateway.upstream import EMBEDDED_MODEL, Embedded, Remote, Upstream
 from bedplate.gateway.views import Calls
 from bedplate.incidents.actions import carry_out_resume
+from bedplate.kernel.authority import OPERATOR
 from bedplate.kernel.clock import SECOND, Clock
 from bedplate.kernel.governor import Governor
 from bedplate.kernel.identity import Identities
@@ -61,10 +65,11 @@ from bedplate.store.anchor import Anchor
 from bedplate.store.engine import open_engine, refuse_unsafe
 from bedplate.store.fsck import verify_ledger
 from bedplate.store.journal import Journal
-from bedplate.store.ledger import SqlLedger, read_blob
-from bedplate.store.migrate import migrate
+from bedplate.store.ledger import SqlLedger
+from bedplate.store.migrate import migrate, migrate_apart
 from bedplate.store.note import SigningKey, VerifierKey
-from bedplate.store.projector import Projector, read_approval
+from bedplate.store.projector import Projector
+from bedplate.store.reads import read_approval, read_blob
 from bedplate.store.vault import Vault
 from bedplate.store.witness import Witness
 
@@ -206,12 +211,12 @@ class Installation:
         self.engine.dispose()
 
 
-def open_engine_and_migrate(settings: Settings) -> Engine:
-    """Open the database and bring its tables up to date, under a lock."""
+def open_engine_and_migrate(settings: Settings, *, apart: bool = False) -> Engine:
+    """Open the database and bring its tables up to date, under a lock; `apart` keeps Alembic out of this process."""
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = open_engine(settings.database_url)
     refuse_unsafe(engine)
-    migrate(engine)
+    (migrate_apart if apart else migrate)(engine)
     return engine
 
 
@@ -238,9 +243,9 @@ def open_governor(ledger: SqlLedger, declared: Catalogue, clock: Clock, identiti
     return governor
 
 
-def open_installation(settings: Settings, clock: Clock = wall_clock) -> Installation:
+def open_installation(settings: Settings, clock: Clock = wall_clock, *, apart: bool = False) -> Installation:
     """Put everything together and check it. A fault found in the records makes it read-only, and says so."""
-    engine = open_engine_and_migrate(settings)
+    engine = open_engine_and_migrate(settings, apart=apart)
     ledger, declared, identities = open_ledger(engine, clock)
     governor = open_governor(ledger, declared, clock, identities)
     key = signing_key(settings.data)
@@ -296,6 +301,28 @@ def signing_key(data: Path) -> SigningKey:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         SigningKey.generate(f"bedplate.local/{secrets.token_hex(8)}").save(path)
     return SigningKey.load(path)
+
+
+def continue_ledger(settings: Settings, reason: str, clock: Clock = wall_clock) -> str:
+    """Go on from a restored copy that is older than what was signed or witnessed; returns the new origin.
+
+    A restored ledger forks the one that was lost, so it begins a new epoch: on record, with a new key and origin. The
+    old key is put away beside it. Raises Tampered if the copy is not sound in itself.
+    """
+    engine = open_engine_and_migrate(settings)
+    try:
+        ledger, declared, identities = open_ledger(engine, clock)
+        verify_ledger(engine)
+        path = settings.data / "keys" / "ledger"
+        epoch = 2 + len(events(engine, kind="kernel.ledger.continued", limit=1000))
+        governor = open_governor(ledger, declared, clock, identities)
+        with governor.act(OPERATOR, kernel_governance.CONTINUE, "ledger", facts={"reason": reason}) as act:
+            act.record("kernel.ledger.continued", {"epoch": epoch, "reason": reason})
+        if path.exists():
+            path.rename(path.with_name(f"ledger.epoch-{epoch - 1}"))
+        return signing_key(settings.data).name
+    finally:
+        engine.dispose()
 
 
 def open_shard(folder: Path, vault: Vault) -> Journal:
@@ -377,7 +404,11 @@ def _upstreams(settings: Settings, clock: Clock) -> tuple[dict[str, Upstream], d
     embedded = Embedded(clock)
     upstreams: dict[str, Upstream] = {"embedded": embedded}
     defaults = {"embedded": (EMBEDDED_MODEL, embedded.name)}
-    if settings.upstream_url:
+    if settings.local_llm:
+        local = LocalModel()
+        upstreams["default"] = Remote(local.url, "", settings.upstream_timeout_s, f"local model {LOCAL_MODEL}", local)
+        defaults["default"] = (LOCAL_MODEL, upstreams["default"].name)
+    elif settings.upstream_url:
         secret = os.environ.get(settings.upstream_key_env, "") if settings.upstream_key_env else ""
         remote = Remote(settings.upstream_url, secret, settings.upstream_timeout_s)
         upstreams["default"] = remote

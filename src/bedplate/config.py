@@ -19,6 +19,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8400, ge=0, le=65535, description="Port to listen on.")
     witness: str = Field(default="", description="Folder of a file witness, outside the data folder; empty: none.")
     upstream_url: str = Field(default="", description="OpenAI-compatible base URL; empty: the embedded answerer.")
+    local_llm: bool = Field(default=False, description="Answer with the small model of the extra `local-llm`.")
     upstream_model: str = Field(default="gpt-4o-mini", description="The model a release gets that names `default`.")
     upstream_key_env: str = Field(default="", description="Name of the variable that holds the upstream's key.")
     upstream_timeout_s: int = Field(default=60, ge=1, description="Seconds to wait for the upstream's next byte.")

@@ -84,4 +84,4 @@ def create_for(at: Installation) -> Front:
 
 def create() -> Front:
     """Build the application from the environment; uvicorn's factory."""
-    return create_for(open_installation(Settings()))
+    return create_for(open_installation(Settings(), apart=True))

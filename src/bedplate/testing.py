@@ -1,4 +1,4 @@
-"""True fakes for tests, ours and yours: a ledger in memory, a clock to set, a scripted upstream, a small organisation."""
+"""True fakes for tests, ours and yours: a ledger in memory, a clock, a scripted upstream, a small organisation."""
 
 from __future__ import annotations
 

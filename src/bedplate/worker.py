@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 BEAT_EVERY = 60 * SECOND
+LIVE_ROUTE = '"route":"live"'  # as it stands in an entry: evaluations must not crowd out the calls of a window
 FROZEN = 50  # calls kept as an incident's evidence
 
 
@@ -105,7 +106,9 @@ class Worker:
         live_at = int(str(standing.facts["releases.live_at"]))
         calls = [
             c
-            for c in at.calls.search(use_case=subject, verdict="allow", since=live_at, limit=monitor.window)
+            for c in at.calls.search(
+                use_case=subject, verdict="allow", text=LIVE_ROUTE, since=live_at, limit=monitor.window
+            )
             if c.entry["route"] == "live" and c.entry["release"] == standing.release
         ]
         last = measures(at.engine, subject, monitor.measure, limit=1)

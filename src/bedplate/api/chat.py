@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from bedplate.bootstrap import Installation
 
+MAX_DRAINED = 8 * MAX_BODY
 CALLS = Counter("bedplate_calls_total", "Calls answered, by status and verdict.", ("status", "verdict"))
 SECONDS = Histogram("bedplate_call_seconds", "Time from the request's last byte to the answer's last byte.")
 
@@ -47,11 +49,26 @@ class Chat:
             await self._complete(scope, receive, send, secret)
 
     async def _complete(self, scope: Scope, receive: Receive, send: Send, secret: str) -> None:
-        body = await _body(scope, receive)
+        try:
+            body = await _body(scope, receive)
+        except ConnectionError:
+            return  # nobody is left to be told, and what was asked is not known
         if body is None:
             message = f"the body is larger than {MAX_BODY} bytes"
             await _json(send, 413, [("connection", "close")], error_body(message, "request-too-large"))
             return
+        task = asyncio.current_task()
+        leaving = asyncio.ensure_future(_gone(receive, task))
+        try:
+            await self._answer(send, secret, body)
+        except asyncio.CancelledError:
+            if task is None or not leaving.done():
+                raise
+            task.uncancel()  # the client left; that is on record
+        finally:
+            leaving.cancel()
+
+    async def _answer(self, send: Send, secret: str, body: bytes) -> None:
         began = monotonic_ms()
         answer = await self._at.door.complete(secret, body)
         if answer.events is not None:
@@ -71,19 +88,32 @@ class Chat:
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes | None:
-    """Read the body; None as soon as it is larger than allowed."""
+    """Read the body; None if it is larger than allowed, `ConnectionError` if the client left before its end.
+
+    What is too large is still taken in and thrown away, up to a bound: a client that only sends would never read why.
+    """
     told = next((v for k, v in scope["headers"] if k == b"content-length"), b"")
-    if told.isdigit() and int(told) > MAX_BODY:
+    if told.isdigit() and int(told) > MAX_DRAINED:
         return None
-    body = bytearray()
-    more = True
-    while more:
+    body, length, more = bytearray(), 0, True
+    while more and length <= MAX_DRAINED:
         message = await receive()
-        body += message.get("body", b"")
+        if message["type"] == "http.disconnect":
+            raise ConnectionError("the client left")
+        piece = message.get("body", b"")
+        length += len(piece)
+        if length <= MAX_BODY:
+            body += piece
         more = message.get("more_body", False)
-        if len(body) > MAX_BODY:
-            return None
-    return bytes(body)
+    return bytes(body) if length <= MAX_BODY else None
+
+
+async def _gone(receive: Receive, task: asyncio.Task[Any] | None) -> None:
+    """End the task when the client leaves: it stops what runs upstream, and records what happened so far."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    if task is not None:
+        task.cancel()
 
 
 async def _json(send: Send, status: int, headers: list[tuple[str, str]], body: dict[str, Any]) -> None:

@@ -62,16 +62,16 @@ def calls(
     return {"calls": [c.plain() for c in found]}
 
 
-@router.get("/calls/{call_id}")
-def call(at: At, me: Me, call_id: CallId) -> dict[str, Any]:  # noqa: ARG001  as above
-    """Return one call with its content, where it was kept."""
-    return {**at.calls.get(call_id).plain(), "said": at.calls.content(call_id)}
-
-
-@router.get("/calls/{call_id}/proof", response_class=PlainTextResponse)
+@router.get("/calls/{call_id:path}/proof", response_class=PlainTextResponse)
 def proof(at: At, me: Me, call_id: CallId) -> str:  # noqa: ARG001  as above
     """Return the proof file of a call, to be checked offline with `bedplate verify`."""
     return make_proof(at, call_id)
+
+
+@router.get("/calls/{call_id:path}")  # after the others: an intent's id holds a slash
+def call(at: At, me: Me, call_id: CallId) -> dict[str, Any]:  # noqa: ARG001  as above
+    """Return one call with its content, where it was kept."""
+    return {**at.calls.get(call_id).plain(), "said": at.calls.content(call_id)}
 
 
 def make_proof(at: At, call_id: str) -> str:

@@ -26,7 +26,10 @@ def approvals(
     state: Annotated[str, Parameter(help="asked, granted, refused, expired, voided, spent, or any.")] = "asked",
     server: Server = THERE,
 ) -> int:
-    """List what waits for approval, or show one: what is asked, by whom, and who must still agree."""
+    """List what waits for approval, or show one.
+
+    Shows what is asked, by whom, until when, and who must still agree.
+    """
     client = server.client()
     if approval:
         found = client.approval(approval)
@@ -54,7 +57,10 @@ def approve(
     reason: Annotated[str, Parameter(help="Kept with your vote.")] = "",
     server: Server = THERE,
 ) -> int:
-    """Agree to exactly what an approval asks. The last vote that was missing carries it out."""
+    """Agree to exactly what an approval asks.
+
+    The last vote that was missing carries it out.
+    """
     return _vote(server, approval, "yes", reason)
 
 
@@ -64,7 +70,7 @@ def refuse(
     reason: Annotated[str, Parameter(help="What must change; it is kept with your vote.")],
     server: Server = THERE,
 ) -> int:
-    """Refuse what an approval asks, saying what must change."""
+    """Refuse what an approval asks, with a reason."""
     return _vote(server, approval, "no", reason)
 
 
@@ -74,7 +80,10 @@ def _vote(server: Server, approval: str, answer: Any, reason: str) -> int:  # no
 
     def text() -> None:
         line("you refused" if answer == "no" else "you agreed to", f"{found['summary'] or found['subject']}")
-        told = {"spent": "it was carried out", "granted": "granted; it could not be carried out yet: see bedplate status"}
+        told = {
+            "spent": "it was carried out",
+            "granted": "granted; it could not be carried out yet: see bedplate status",
+        }
         if found["state"] == "asked":
             line("still missing:", "; ".join(who(client, found)))
         elif found["state"] in told:

@@ -23,23 +23,24 @@ KINDS = ("operating-model", "use-case")
 
 
 def plan(file: Path, *, server: Server = THERE) -> int:
-    """Say what FILE would change and who would have to agree. Changes nothing.
+    """Say what FILE would change, and who must agree.
 
-    FILE is an operating model or a use case; its `kind:` says which.
+    Changes nothing. FILE is an operating model or a use case; its `kind:` says which.
+    Exit code 4 if there are changes, 0 if there are none.
     """
     found = _read(file)
     client = server.client()
     told = client.plan(found.kind, found.name, found.text)
     if found.kind == "operating-model":
-        server.show(told, lambda: _model_plan(told))
+        server.show(told, lambda: _model_plan(told, file))
         return HAS_CHANGES if told["changes"] else 0
     changes = told["new"] or _differs(client, found.document)
-    server.show({**told, "changed": changes}, lambda: _use_case_plan(told, changes=changes))
+    server.show({**told, "changed": changes}, lambda: _use_case_plan(told, file, changes=changes))
     return HAS_CHANGES if changes else 0
 
 
 def apply(file: Path, *, server: Server = THERE) -> int:
-    """Put FILE in force, or ask those who must agree.
+    """Put FILE in force, once those who must agree did.
 
     FILE is an operating model or a use case; its `kind:` says which.
     """
@@ -99,7 +100,7 @@ def _proposed(found: _File) -> Mapping[str, Any] | None:
     return found.document.read(OperatingModelFile).plain()
 
 
-def _model_plan(told: Mapping[str, Any]) -> None:
+def _model_plan(told: Mapping[str, Any], file: Path) -> None:
     bodies = {"policy": "board", "technical": "coe"}
     lines: dict[tuple[str, str, str], list[str]] = {}
     for change in told["changes"]:
@@ -113,11 +114,12 @@ def _model_plan(told: Mapping[str, Any]) -> None:
             line(f"~ {path}: {before} → {after}   ({' and '.join(needs)})", style="yellow")
     if told["changes"]:
         line(f"{len(lines)} {'change' if len(lines) == 1 else 'changes'}; must agree: {' and '.join(told['needs'])}")
+        note(f"Nothing was changed. Go on with: bedplate apply {file}")
     else:
         line("no changes")
 
 
-def _use_case_plan(told: Mapping[str, Any], *, changes: bool) -> None:
+def _use_case_plan(told: Mapping[str, Any], file: Path, *, changes: bool) -> None:
     found = told["assessment"]
     word = ("+", "new", "green") if told["new"] else ("~", "changed", "yellow") if changes else (" ", "unchanged", "")
     line(f"{word[0]} {told['id']}: {word[1]}", style=word[2])
@@ -127,8 +129,9 @@ def _use_case_plan(told: Mapping[str, Any], *, changes: bool) -> None:
             "because": "\n".join(found["reasons"]),
             "worth": f"{found['worth']} of 25: value {found['value']} × feasibility {found['feasibility']}",
             "a year": f"{found['yearly_cents'] // 100:,} in your currency, as the file promises",
-            "must agree": "; ".join(f"{s['quorum']} of {s['body']} ({s['decides']})" for s in told["needs"]) or "nobody",
+            "must agree": "; ".join(f"{s['quorum']} of {s['body']} ({s['decides']})" for s in told["needs"])
+            or "nobody",
         }
     )
     if changes:
-        note("Nothing was changed. Go on with: bedplate apply FILE")
+        note(f"Nothing was changed. Go on with: bedplate apply {file}")

@@ -1,4 +1,4 @@
-"""`bedplate demo`: Harbour Mutual takes its first use case all the way, through the public interfaces, and checks itself."""
+"""`bedplate demo`: Harbour Mutual takes its first use case all the way, through the public interfaces."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from bedplate.errors import BedplateError, InvalidInput, Unreachable
+from bedplate.errors import BedplateError, InvalidInput, NeedsApproval, Unreachable
 from bedplate.sdk import Client
 
 from .story import Story, StoryFailed
@@ -54,6 +54,7 @@ def demo(*, exit: bool = False, data: Path | None = None, port: int = 8400) -> i
         _links(folder, people)
         Story(console, folder, examples(), client.url, people).tell()
         if not exit:
+            _left_waiting(console, folder, people)
             _stay(console, process, client.url, people)
     except StoryFailed as failed:
         console.print(f"\n[bold red]The demonstration failed:[/] {failed}")
@@ -162,10 +163,23 @@ def _links(folder: Path, people: dict[str, Client]) -> None:
         json.dump(told, file)
 
 
+def _left_waiting(console: Console, folder: Path, people: dict[str, Client]) -> None:
+    """Leave one decision open, so that whoever signs in finds something to decide."""
+    file = folder / "operating-model.yaml"
+    text = file.read_text(encoding="utf-8").replace("sample_percent: 1,", "sample_percent: 2,")
+    try:
+        people["priya.raman"].apply("operating-model", file.name, text)
+    except NeedsApproval as waiting:
+        told = (
+            f"Left for you: Priya asks the CoE to sample 2 % of routine calls ({waiting.approval}); Jonas may decide."
+        )
+        console.print(f"\n{told}")
+
+
 def _stay(console: Console, process: subprocess.Popen[bytes], url: str, people: dict[str, Client]) -> None:
     console.print(f"\n[bold green]The console is served at {url}[/]  (Ctrl-C ends it)")
     console.print("Sign in there with one click as one of Harbour Mutual's people, for instance:")
-    for person in ("ruth.adeyemi", "priya.raman", "mara.quinn", "hanna.osei", "victor.lam"):
+    for person in ("jonas.weber", "ruth.adeyemi", "mara.quinn", "hanna.osei", "victor.lam"):
         seats = ", ".join(people[person].me()["seats"])
         console.print(f"  {person:<16} {seats}")
 

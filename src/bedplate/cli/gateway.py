@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 from cyclopts import App, Parameter
 
@@ -13,7 +15,7 @@ from .server import THERE, Server
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-key_app = App(name="key", help="Keys with which a use case's programs call the gateway.")
+key_app = App(name="key", help="Keys for a use case's programs.")
 
 
 @key_app.command
@@ -24,7 +26,7 @@ def issue(
     days: Annotated[int, Parameter(help="How long it works.")] = 90,
     server: Server = THERE,
 ) -> int:
-    """Issue a key for USE_CASE. Its text is shown now and never again."""
+    """Issue a key. Its text is shown once."""
     told = server.client().issue_key(use_case, label, days)
 
     def text() -> None:
@@ -37,8 +39,8 @@ def issue(
 
 @key_app.command(name="list")
 def list_keys(use_case: str, *, server: Server = THERE) -> int:
-    """List the keys of USE_CASE, without their text."""
-    listed = server.client().get(f"/api/use-cases/{use_case}/keys")["keys"]
+    """List a use case's keys, without their text."""
+    listed = server.client().get(f"/api/use-cases/{quote(use_case)}/keys")["keys"]
 
     def text() -> None:
         if not listed:
@@ -68,12 +70,12 @@ def revoke(
     server: Server = THERE,
 ) -> int:
     """End a key at once. KEY is its id, not its text."""
-    told = server.client().post(f"/api/keys/{key}/revoke", {"reason": reason})
+    told = server.client().post(f"/api/keys/{quote(key)}/revoke", {"reason": reason})
     server.show(told, lambda: line(f"revoked {told['id']}"))
     return 0
 
 
-def calls(  # noqa: PLR0913  one parameter a filter
+def calls(
     *,
     use_case: Annotated[str, Parameter(help="Only calls of this use case.")] = "",
     verdict: Annotated[str, Parameter(help="Only this verdict: allow, deny or ask.")] = "",
@@ -92,6 +94,7 @@ def calls(  # noqa: PLR0913  one parameter a filter
             (
                 c["id"],
                 c["started"][:19].replace("T", " "),
+                c["route"],
                 c["verdict"],
                 c["status"],
                 bare(c["use_case"]),
@@ -99,14 +102,17 @@ def calls(  # noqa: PLR0913  one parameter a filter
             )
             for c in listed
         ]
-        table(("call", "at (UTC)", "verdict", "status", "use case", "because"), rows)
+        table(("call", "at (UTC)", "route", "verdict", "status", "use case", "because"), rows)
 
     server.show({"calls": listed}, shown)
     return 0
 
 
 def call(call_id: str, *, server: Server = THERE) -> int:
-    """Show one call: what was decided and why, what answered, and what was said where that was kept."""
+    """Show one call.
+
+    What was decided and why, what answered, and what was said, where that was kept.
+    """
     found = server.client().call(call_id)
     server.show({"call": found}, lambda: _one(found))
     return 0
@@ -138,8 +144,20 @@ def _one(found: Mapping[str, Any]) -> None:
         line(f"  {control}: {why}")
         line(f"    fix: {fix}", style="yellow")
     if found["said"]:
-        for who, what in found["said"].items():
+        for who, what in _said(found["said"]):
             line()
             line(f"{who}:", style="dim")
             line(what)
     note(f"Prove it to somebody: bedplate prove {found['id']}")
+
+
+def _said(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return who said what, in order; what is not a plain message is shown as it was sent."""
+    said = []
+    for name, what in content.items():
+        for part in what if isinstance(what, list) else [what]:
+            if isinstance(part, dict) and isinstance(part.get("content"), str):
+                said.append((str(part.get("role", name)), part["content"]))
+            else:
+                said.append((name, part if isinstance(part, str) else json.dumps(part, ensure_ascii=False)))
+    return said

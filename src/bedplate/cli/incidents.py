@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Annotated
+from urllib.parse import quote
 
 from cyclopts import App, Parameter
 
@@ -11,12 +12,12 @@ from .approvals import bare
 from .output import fields, line, moment, note, short, table
 from .server import THERE, Server
 
-incident_app = App(name="incident", help="One incident: show it with its evidence, close it.")
+incident_app = App(name="incident", help="One incident: show it, close it.")
 
 
 def incidents(
     *,
-    open: Annotated[bool, Parameter(help="Only those not closed.", negative=())] = False,  # noqa: A002  the option's name
+    open: Annotated[bool, Parameter(help="Only those not closed.")] = False,  # noqa: A002  the option's name
     server: Server = THERE,
 ) -> int:
     """List incidents, newest first."""
@@ -46,7 +47,7 @@ def incidents(
 @incident_app.command
 def show(incident: str, *, server: Server = THERE) -> int:
     """Show one incident with the evidence frozen when it was opened."""
-    found = server.client().get(f"/api/incidents/{bare(incident)}")
+    found = server.client().get(f"/api/incidents/{quote(bare(incident))}")
 
     def text() -> None:
         fields(

@@ -22,7 +22,10 @@ def init(
     stage: Annotated[str, Parameter(help="The maturity stage to start from.")] = "steel-thread",
     screen: Screen = HERE,
 ) -> int:
-    """Write a first operating-model.yaml into FOLDER, ready to be read and changed."""
+    """Write a first operating-model.yaml.
+
+    It goes into FOLDER, ready to be read and changed. An existing file is never overwritten.
+    """
     from bedplate.people.blank import blank_model
 
     from .folder import read_text

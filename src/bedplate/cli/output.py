@@ -1,7 +1,6 @@
 """What commands print: data to stdout, as text or JSON; messages to stderr. Nothing that was sent to us is markup."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: the command line reads Screen's types from modules that extend it.
 import json
 import os
 import re
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
 FORMAT_VERSION = 1
@@ -50,7 +50,7 @@ class Screen:
 HERE = Screen()
 
 
-def print_json(data: Mapping[str, Any], file: TextIO) -> None:
+def print_json(data: Mapping[str, Any], file: "TextIO") -> None:
     """Print one JSON object with the version of its shape."""
     plain = (file.encoding or "").lower().replace("-", "") == "utf8"
     print(json.dumps({"format_version": FORMAT_VERSION, **data}, ensure_ascii=not plain, indent=2), file=file)
@@ -61,25 +61,31 @@ def line(*parts: object, style: str = "") -> None:
     from rich.text import Text
 
     console = _console(sys.stdout)
-    console.print(Text(" ").join([_cell(p, style) for p in parts]))
+    console.print(Text(" ").join([_cell(p, style) for p in parts]), soft_wrap=True)
 
 
 def note(message: str, style: str = "") -> None:
     """Print a message to stderr."""
-    _console(sys.stderr).print(_cell(message, style))
+    _console(sys.stderr).print(_cell(message, style), soft_wrap=True)
 
 
 def fields(values: Mapping[str, object]) -> None:
     """Print names with their values, one a line; empty values are left out."""
     from rich.table import Table
 
-    shown = Table.grid(padding=(0, GAP, 0, 0))
-    shown.add_column(no_wrap=True, style="dim")
-    shown.add_column(overflow="fold")
-    for name, value in values.items():
-        if value not in ("", None, [], ()):
-            shown.add_row(name, _cell(value))
-    _console(sys.stdout).print(shown)
+    console = _console(sys.stdout)
+    told = {name: _cell(value) for name, value in values.items() if value not in ("", None, [], ())}
+    margin = max(map(len, told), default=0) + GAP
+    for name, text in told.items():
+        if max(map(len, text.plain.split()), default=0) > console.width - margin:
+            # A key or a link must be copied whole: the terminal may break it, we do not.
+            console.print(_cell(name.ljust(margin), "dim") + text, soft_wrap=True)
+            continue
+        shown = Table.grid()
+        shown.add_column(no_wrap=True, style="dim", width=margin)
+        shown.add_column(overflow="fold")
+        shown.add_row(name, text)
+        _print(console, shown)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], wraps: int = -1) -> None:
@@ -104,7 +110,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], wraps: int =
         shown.add_column(column, no_wrap=index != wide, overflow="fold")
     for row in rows:
         shown.add_row(*map(_cell, row))
-    console.print(shown)
+    _print(console, shown)
 
 
 def moment(at: int) -> str:
@@ -119,7 +125,7 @@ def short(digest: str) -> str:
     return digest[:12]
 
 
-def _cell(value: object, style: str = "") -> Text:
+def _cell(value: object, style: str = "") -> "Text":
     from rich.text import Text
 
     if isinstance(value, Text):
@@ -128,7 +134,17 @@ def _cell(value: object, style: str = "") -> Text:
     return Text(text, style=style or _STYLE_OF.get(text, ""))
 
 
-def _console(file: TextIO) -> Console:
+def _print(console: "Console", shown: "Table") -> None:
+    if console.file.isatty():
+        console.print(shown)
+        return
+    with console.capture() as captured:
+        console.print(shown)
+    for text in captured.get().splitlines():  # columns are padded; whoever reads a pipe wants no blanks at the end
+        print(text.rstrip(), file=console.file)
+
+
+def _console(file: "TextIO") -> "Console":
     from rich.console import Console
 
     # Into a pipe nothing is wrapped: a line is a line for whatever reads it.

@@ -15,7 +15,7 @@ from .server import THERE, Server
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-path_app = App(name="path", help="Golden paths: publish one from a proven use case, list them.")
+path_app = App(name="path", help="Golden paths: publish one, list them.")
 
 BY_HAND = (  # what a path cannot know about the new use case
     ("use-case.yaml", "purpose, value, data: what this use case is for, and what it stands on"),
@@ -24,7 +24,7 @@ BY_HAND = (  # what a path cannot know about the new use case
 )
 
 
-def new(  # noqa: PLR0913  one parameter an option
+def new(
     name: str,
     *,
     path: Annotated[str, Parameter(name="--from", help="The path to start from: bedplate path list.")],
@@ -32,7 +32,10 @@ def new(  # noqa: PLR0913  one parameter an option
     folder: Annotated[Path | None, Parameter(help="Where to write it. Otherwise ./NAME.")] = None,
     server: Server = THERE,
 ) -> int:
-    """Start the use case NAME from a golden path: writes its files, and says what is left to write."""
+    """Start a use case from a golden path.
+
+    Writes its files into a folder of its own, and says what is inherited and what is left to write.
+    """
     target = folder if folder is not None else Path(name)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise Conflict(f"{target} is there already and is not overwritten", hint="name another: --folder FOLDER")
@@ -52,16 +55,24 @@ def new(  # noqa: PLR0913  one parameter an option
         fields({f"  {x['file']}": x["what"] for x in left})
         note(f"Then: bedplate plan {target / 'use-case.yaml'}")
 
-    told = {"path": made["path"], "version": made["version"], "folder": str(target), "inherited": lines, "by_hand": left}
+    told = {
+        "path": made["path"],
+        "version": made["version"],
+        "folder": str(target),
+        "inherited": lines,
+        "by_hand": left,
+    }
     server.show(told, text)
     return 0
 
 
 @path_app.command
 def publish(use_case: str, *, server: Server = THERE) -> int:
-    """Make a golden path of USE_CASE's live release."""
+    """Make a golden path of a use case's live release."""
     told = server.client().publish_path(use_case)
-    server.show(told, lambda: line(f"published {told['path']}, version {told['version']}, from {short(told['release'])}"))
+    server.show(
+        told, lambda: line(f"published {told['path']}, version {told['version']}, from {short(told['release'])}")
+    )
     if server.output == "text":
         note(f"Start from it with: bedplate new NAME --from {told['path']}")
     return 0

@@ -25,8 +25,9 @@ def invite(
     ] = None,
     server: Server = THERE,
 ) -> int:
-    """Invite PERSON: prints a code that works once, for seven days, and the link that holds it.
+    """Invite PERSON, by a code that works once.
 
+    Prints the code and the link that holds it; both end after seven days.
     PERSON is the id that the operating model uses, such as mara.quinn.
     """
     code = _invite_on_host(person, name, data) if data is not None else _invite_there(server, person, name)
@@ -46,7 +47,10 @@ def login(
     person: Annotated[str, Parameter(help="Sign in with a password: $BEDPLATE_PASSWORD, or typed when asked.")] = "",
     server: Server = THERE,
 ) -> int:
-    """Sign in and remember the token, in a file that only you can read."""
+    """Sign in.
+
+    The token is kept in a file that only you can read. $BEDPLATE_TOKEN goes before it.
+    """
     if bool(code) and bool(person):
         raise InvalidInput("sign in with a code or as a person, not both")
     if not code and not person:
@@ -81,7 +85,7 @@ def logout(*, server: Server = THERE) -> int:
 
 
 def whoami(*, server: Server = THERE) -> int:
-    """Say who you are here, and which seats you hold."""
+    """Say who you are here, and your seats."""
     me = server.client().me()
 
     def text() -> None:
@@ -90,7 +94,7 @@ def whoami(*, server: Server = THERE) -> int:
                 "person": f"{me['person']} ({me['name']})",
                 "seats": ", ".join(me["seats"]) or "none in the operating model in force",
                 "organisation": me["organisation"] or "no operating model is in force yet",
-                "posture": me["posture"] if me["posture"] != "standard" else "",
+                "posture": me["posture"] if me["posture"] == "solo" else "",
                 "server": server.address,
             }
         )
@@ -100,7 +104,10 @@ def whoami(*, server: Server = THERE) -> int:
 
 
 def password(*, server: Server = THERE) -> int:
-    """Set your own password: $BEDPLATE_PASSWORD, or typed when asked. 12 characters or more."""
+    """Set your own password.
+
+    It is read from $BEDPLATE_PASSWORD, or typed when asked, and has 12 characters or more.
+    """
     client = server.client()
     chosen = _typed("BEDPLATE_PASSWORD", "New password: ", "set BEDPLATE_PASSWORD, or use a terminal")
     if not os.environ.get("BEDPLATE_PASSWORD") and _typed("", "Once more: ", "") != chosen:

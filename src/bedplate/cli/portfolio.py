@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def status(use_case: str = "", *, server: Server = THERE) -> int:
-    """Show the portfolio, or where one use case stands: its gate, its approvals, its incidents."""
+    """Show the portfolio, or where one use case stands.
+
+    With USE_CASE: its standing, its gate, what waits for approval, and its open incidents.
+    """
     client = server.client()
     if not use_case:
         listed = client.use_cases()
@@ -56,7 +59,10 @@ def suspend(
     reason: Annotated[str, Parameter(help="Why; callers are told.")],
     server: Server = THERE,
 ) -> int:
-    """Stop USE_CASE at once: within a second every call is refused."""
+    """Stop a use case at once.
+
+    Within a second every call is refused, with the reason.
+    """
     found = server.client().suspend(use_case, reason)
     server.show({"state": "suspended", "use_case": found}, lambda: line("suspended", f"{use_case}: {reason}"))
     return 0
@@ -68,7 +74,7 @@ def resume(
     reason: Annotated[str, Parameter(help="Why it may act again.")],
     server: Server = THERE,
 ) -> int:
-    """Let USE_CASE act again, once those who must have agreed."""
+    """Let a use case act again, once agreed."""
     client = server.client()
     try:
         found = client.resume(use_case, reason)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from bedplate.errors import InvalidInput, Unavailable, Unreachable
+from bedplate.errors import Conflict, InvalidInput, Unavailable, Unreachable
 
 from .approvals import bare, who
 from .output import line, note, short, table
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 OUTCOMES = {"live": 0, "waiting": 6, "denied": 5}
 POLL_S = 2
+CARRIED_OUT_S = 30  # between the last vote and its effect there are seconds at most
 RELEASE_S = 1800  # the evals of a large suite, asked one by one of a slow model
 
 
@@ -29,19 +31,19 @@ def release(
     *,
     source: Annotated[
         list[str] | None,
-        Parameter(help="NAME=FOLDER: take the files of a data source from elsewhere. May be repeated.", negative=()),
+        Parameter(help="NAME=FOLDER: take the files of a data source from elsewhere. May be repeated."),
     ] = None,
-    wait: Annotated[bool, Parameter(help="Wait until the approval is answered.", negative=())] = False,
+    wait: Annotated[bool, Parameter(help="Wait until the approval is answered.")] = False,
     server: Server = THERE,
 ) -> int:
-    """Build a release from FOLDER, run its evals and its gate, and ask for it to go live.
+    """Build a release, evaluate it, ask for it to go live.
 
-    FOLDER holds use-case.yaml. Its text files are sent, hidden ones left out.
+    FOLDER holds use-case.yaml. Its text files are sent, hidden ones left out. The server runs the evals and the gate.
     """
     from .folder import SPEC, read_folder
 
     files = read_folder(folder, _sources(source or []))
-    name = _id(files[SPEC], str(folder / SPEC))
+    name = _named(files, str(folder / SPEC))
     client = server.client(timeout_s=RELEASE_S)
     if server.output == "text":
         note(f"{len(files)} files of {name} sent; its evals run now.")
@@ -65,7 +67,10 @@ def gate(
     release: Annotated[str, Parameter(help="The release's digest, or how it begins. Otherwise the newest.")] = "",
     server: Server = THERE,
 ) -> int:
-    """Evaluate the gate of a release: what is proven, and what to do about the rest."""
+    """Evaluate the gate of a release.
+
+    Shows what is proven and what to do about the rest. Exit code 0 if all is proven, 5 if not.
+    """
     found = server.client().gate(use_case, release)
     passes = all(x["state"] == "proven" for x in found["gate"])
 
@@ -99,6 +104,8 @@ def _waited(client: Client, approval: str, *, quiet: bool) -> str:
     """Ask again until the approval is answered; a server that is away for a while does not end the waiting."""
     if not quiet:
         note("Waiting for the answer. Ctrl-C stops waiting, not the request.")
+    sys.stdout.flush()  # whoever reads a pipe needs the approval's id while we wait
+    granted_since = 0.0
     while True:
         try:
             state = client.approval(approval)["state"]
@@ -108,6 +115,9 @@ def _waited(client: Client, approval: str, *, quiet: bool) -> str:
             return "live"
         if state not in {"asked", "granted"}:
             return "denied"
+        granted_since = (granted_since or time.monotonic()) if state == "granted" else 0.0
+        if granted_since and time.monotonic() - granted_since > CARRIED_OUT_S:
+            raise Conflict("the release was approved, but could not go live", hint="see why: bedplate status USE-CASE")
         time.sleep(POLL_S)
 
 
@@ -121,11 +131,19 @@ def _sources(given: list[str]) -> dict[str, Path]:
     return found
 
 
-def _id(text: str, name: str) -> str:
+def _named(files: Mapping[str, str], name: str) -> str:
+    """Return the use case's id; `InvalidInput` where its data is not among the files, with what to add."""
     from bedplate.document import InvalidDocument, parse
 
-    document = parse(text, name)
-    found = document.root.get("id")
+    from .folder import SPEC
+
+    document = parse(files[SPEC], name)
+    found, data = document.root.get("id"), document.root.get("data")
     if not isinstance(found, str):
         raise InvalidDocument([document.complain(["id"], "required, and missing")])
+    for number, source in enumerate(data if isinstance(data, list) else []):
+        path = source.get("path") if isinstance(source, dict) else None
+        if isinstance(path, str) and not any(file.startswith(f"{path.rstrip('/')}/") for file in files):
+            message = f"there are no files under {path}; if they are elsewhere: --source {path}=FOLDER"
+            raise InvalidDocument([document.complain(["data", number, "path"], message)])
     return found

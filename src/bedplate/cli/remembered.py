@@ -1,4 +1,4 @@
-"""What this computer's user is signed in with, and the public keys seen: two small files in the configuration folder."""
+"""What this user is signed in with, and the public keys seen: two small files in the configuration folder."""
 
 from __future__ import annotations
 

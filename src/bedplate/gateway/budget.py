@@ -34,7 +34,7 @@ class Budgets:
         if spent is None:
             calls, tokens = self._recorded(subject, day * DAY)
             spent = self._spent[subject] = Spent(day, calls, tokens)
-        elif spent.day != day:
+        elif spent.day < day:  # never back: a call that ends after midnight, or a clock that steps, empties nothing
             spent.day, spent.calls, spent.tokens = day, 0, 0
         return spent
 
@@ -45,5 +45,7 @@ class Budgets:
         spent.tokens += tokens
 
     def settle(self, subject: str, estimated: int, used: int, now: int) -> None:
-        """Replace the estimate by what was used."""
-        self.today(subject, now).tokens += used - estimated
+        """Replace the estimate by what was used; what was reserved on a day that is over is not counted any more."""
+        spent = self.today(subject, now)
+        if spent.day == now // DAY:
+            spent.tokens += used - estimated

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_BODY = 4 << 20
 MAX_MESSAGES = 2_000
+MAX_NAME = 200  # characters of a model's name: it is quoted in reasons, and a record has its bounds
+MAX_DEPTH = 128  # far from where some later step would run out of stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +67,14 @@ class Trace:
 
 def read(body: bytes) -> Request:
     """Read a chat completion; `InvalidInput` says what is wrong with it. Duplicate keys and NaN are refused."""
-    if len(body) > MAX_BODY:
-        raise InvalidInput(f"the body is larger than {MAX_BODY} bytes", code="request-too-large")
-    try:
-        parsed = json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant)
-        json.dumps(parsed, ensure_ascii=False).encode()  # a lone surrogate would break upstream
-    except RecursionError:
-        raise InvalidInput("the body is nested too deeply") from None
-    except UnicodeEncodeError:
-        raise InvalidInput("the body holds text that is not valid Unicode") from None
-    except ValueError as wrong:
-        raise InvalidInput(f"the body is not JSON: {wrong}") from None
-    if not isinstance(parsed, dict):
-        raise InvalidInput("the body must be a JSON object")
-    model, messages, stream = parsed.get("model"), parsed.get("messages"), parsed.get("stream", False)
-    if not isinstance(model, str) or not model:
-        raise InvalidInput("`model` must be text", hint="name the approved model, the use case, or `default`")
+    parsed = _object(body)
+    model, messages, stream = parsed.get("model"), parsed.get("messages"), parsed.get("stream")
+    stream = False if stream is None else stream
+    if not isinstance(model, str) or not 0 < len(model) <= MAX_NAME:
+        raise InvalidInput(
+            f"`model` must be text of 1 to {MAX_NAME} characters",
+            hint="name the approved model, the use case, or `default`",
+        )
     if not isinstance(stream, bool):
         raise InvalidInput("`stream` must be true or false")
     if not isinstance(messages, list) or not messages or len(messages) > MAX_MESSAGES:
@@ -113,7 +109,7 @@ def entry(trace: Trace, kind: str, ended: int, sealed: dict[str, Value]) -> byte
             "verdict": trace.verdict,
             "status": trace.status,
             "reasons": reasons,
-            "findings": list(trace.findings),
+            "findings": [f"{what} × {n}" if n > 1 else what for what, n in Counter(trace.findings).items()],
             "request_sha256": trace.request_sha256,
             "answer_sha256": sha256(trace.answer.encode()),
             "tokens_in": trace.tokens_in,
@@ -145,11 +141,51 @@ def error_body(
     return {"error": error}
 
 
+def _object(body: bytes) -> dict[str, Any]:
+    if len(body) > MAX_BODY:
+        raise InvalidInput(f"the body is larger than {MAX_BODY} bytes", code="request-too-large")
+    try:
+        parsed = json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+        json.dumps(parsed, ensure_ascii=False).encode()  # a lone surrogate would break upstream
+    except RecursionError:
+        raise InvalidInput("the body is nested too deeply") from None
+    except UnicodeEncodeError:
+        raise InvalidInput("the body holds text that is not valid Unicode") from None
+    except ValueError as wrong:
+        raise InvalidInput(f"the body is not JSON: {wrong}") from None
+    if not isinstance(parsed, dict):
+        raise InvalidInput("the body must be a JSON object")
+    if _too_deep(parsed):
+        raise InvalidInput("the body is nested too deeply")
+    return parsed
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("an object has the same key twice")
     return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is beyond what a JSON number can be")
+    return value
+
+
+def _too_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from .governance import CALL, EVALUATE
 from .grounding import render
 from .guardrail import apply
 from .session import Answer, Asking, Headers, Parts, Quoting, Serving, Session
-from .upstream import UpstreamFailed, usage
+from .upstream import UpstreamFailed, text_of, usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,9 +91,13 @@ class Door:
             return await self._closing(trace, error.status, error)
         except Unavailable as error:
             return Answer(503, _headers(trace), error_body(str(error), error.code, call_id=trace.id))
+        except BedplateError as error:  # an index that is gone, say: nothing was answered, and that is on record
+            trace.status, trace.error = "failed", error.message
+            return await self._closing(trace, 503, error)
         except (asyncio.CancelledError, GeneratorExit):
             trace.status = "aborted"
-            await asyncio.shield(self._p.recorder.record(trace, "call.aborted", None))
+            with suppress(Unavailable):  # or the record of its completion was on its way already
+                await asyncio.shield(self._p.recorder.record(trace, "call.aborted", None))
             raise
 
     async def _closing(self, trace: Trace, status: int, error: BedplateError) -> Answer:
@@ -166,7 +171,7 @@ class Door:
 
     def _guarded_in(self, plan: TierPlan, recipe: Recipe, trace: Trace, request: Request) -> Request:
         most = int(str(plan.guardrails["max_prompt_chars"]))
-        size = sum(len(m.get("content") or "") for m in request.body["messages"] if isinstance(m.get("content"), str))
+        size = sum(len(text_of(m)) for m in request.body["messages"])
         if size > most:
             return self._blocked(
                 trace, request, "prompt-length", f"the prompt has {size} characters; {most} are allowed"
@@ -176,7 +181,7 @@ class Door:
         for message in request.body["messages"]:
             changed, blocked = _guard_message(message, policy, trace)
             if blocked:
-                return self._blocked(trace, request, "guardrail-input", f"the prompt holds {', '.join(trace.findings)}")
+                return self._blocked(trace, request, "guardrail-input", f"the prompt holds {_named(trace.findings)}")
             messages.append(changed)
         question = apply(request.question, policy).text
         return replace(request, body={**request.body, "messages": messages}, question=question)
@@ -187,11 +192,11 @@ class Door:
         return request
 
     async def _served(self, plan: TierPlan, recipe: Recipe, trace: Trace, request: Request) -> Answer:
+        estimate = usage(request.body, "")["total_tokens"]
+        self._p.budgets.reserve(trace.subject, estimate, trace.started)  # nothing is awaited since it was judged
         if plan.intent:
             trace.status = "intended"
             await self._p.recorder.record(replace(trace, id=f"{trace.id}/intent"), "call.intent", None)
-        estimate = usage(request.body, "")["total_tokens"]
-        self._p.budgets.reserve(trace.subject, estimate, trace.started)
         passages = await self._p.retrieve(recipe.index, request.question, recipe.top) if recipe.index else ()
         trace.passages = [p.ref for p in passages]
         if trace.route == "live" and trace.rung == Rung.READ.name.lower():
@@ -265,6 +270,10 @@ def _headers(trace: Trace) -> Headers:
         ("x-bedplate-release", trace.release),
         ("x-bedplate-rung", trace.rung),
     ]
+
+
+def _named(findings: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(f.partition(": ")[2] for f in findings))
 
 
 def _sampled(call_id: str, percent: int) -> bool:

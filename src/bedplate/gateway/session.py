@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -174,9 +175,7 @@ class Session:
         """Return the guarded answer after its record is durable."""
         body = await serving.whole()
         for choice in body["choices"]:
-            message = choice.get("message")
-            if isinstance(message, dict) and isinstance(message.get("content"), str):
-                message["content"] = self._out(message["content"])
+            self._guard(choice)
         self._trace.answer = "\n".join(_contents(body))
         self._count(body.get("usage"))
         self._trace.status = "ok"
@@ -185,35 +184,36 @@ class Session:
 
     async def streamed(self, serving: Serving) -> AsyncIterator[bytes]:
         """Yield server-sent events; the record is durable before `[DONE]` leaves."""
-        trace, held = self._trace, []
-        pieces: list[str] = []
+        trace = self._trace
+        held: list[dict[str, Any]] = []
+        said = Said()
         try:
             if self._draft and not self._holds:
-                pieces.append(DRAFT)
+                said.add(0, DRAFT)
                 yield _sse({**_frame(self._recipe), "choices": [_text_delta(DRAFT)]})
             async for chunk in serving.chunks():
-                pieces.extend(_deltas(chunk))
+                said.take(chunk)
                 self._count(chunk.get("usage"))
-                if self._holds:
+                if self._holds or held or _ends(chunk):  # what says that the answer is whole waits for the record
                     held.append(chunk)
                     continue
                 yield _sse(chunk)
-            trace.answer = "".join(pieces)
-            if self._holds:
-                trace.answer = self._out(trace.answer)
-                yield _sse({**_frame(self._recipe), "choices": [_text_delta(trace.answer)]})
-                yield _sse({**_frame(self._recipe), "choices": [_end_delta(held)]})
+            out = [_sse(chunk) for chunk in (self._released(said, held) if self._holds else held)]
+            trace.answer = said.whole()
             trace.status = "ok"
             await self._commit("call.completed")
+            for event in out:
+                yield event
             yield b"data: [DONE]\n\n"
         except UpstreamFailed as error:
-            trace.status, trace.error, trace.answer = "failed", error.message, "".join(pieces)
+            trace.status, trace.error, trace.answer = "failed", error.message, self._left(said)
             yield await self._broken(error)
         except Unavailable as error:
             yield _sse(error_body(str(error), error.code, call_id=trace.id))
         except (asyncio.CancelledError, GeneratorExit):
-            trace.status, trace.answer = "aborted", "".join(pieces)
-            await asyncio.shield(self._commit("call.aborted"))
+            trace.status, trace.answer = "aborted", self._left(said)
+            with suppress(Unavailable):  # or the record of its completion was on its way already
+                await asyncio.shield(self._commit("call.aborted"))
             raise
 
     async def _broken(self, error: UpstreamFailed) -> bytes:
@@ -223,14 +223,52 @@ class Session:
             return _sse(error_body(str(away), away.code, call_id=self._trace.id))
         return _sse(error_body(str(error), error.code, call_id=self._trace.id))
 
-    def _out(self, text: str) -> str:
-        guarded = apply(text, self._policy)
-        self._trace.findings += [f"output: {f.label}" for f in guarded.findings]
-        if guarded.blocked:
-            text = "This answer was withheld: it held " + ", ".join(sorted({f.label for f in guarded.findings})) + "."
-        else:
-            text = guarded.text
-        return DRAFT + text if self._draft else text
+    def _left(self, said: Said) -> str:
+        """Return what the client may have seen of an answer that broke off; of a held one it saw nothing."""
+        return "" if self._holds else said.whole()
+
+    def _guard(self, choice: dict[str, Any]) -> None:
+        """Change a choice to what may go out."""
+        message = choice.get("message")
+        if not isinstance(message, dict):
+            return
+        content = message.get("content")
+        text = content if isinstance(content, str) else ""
+        out, withheld = self._out(text, list(_arguments(message).values()))
+        if withheld:
+            message.pop("tool_calls", None)
+            choice["finish_reason"] = "stop"
+        if withheld or isinstance(content, str):
+            message["content"] = out
+        if not out.endswith(text) and "logprobs" in choice:
+            choice["logprobs"] = None  # they spell out what was taken out
+
+    def _released(self, said: Said, held: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return what may go of a held stream: each choice's text as one piece, guarded; everything else as it came."""
+        out, stopped = [], set()
+        for index, text in list(said.texts.items()):
+            said.texts[index], withheld = self._out(text, said.arguments(index))
+            if withheld:
+                stopped.add(index)
+            out.append({**_frame(self._recipe), "choices": [{**_text_delta(said.texts[index]), "index": index}]})
+        for chunk in held:
+            choices = chunk.get("choices")
+            rest = [_bare(c, stopped) for c in choices if isinstance(c, dict)] if isinstance(choices, list) else []
+            if chunk.get("usage") or any(c["delta"] or c.get("finish_reason") for c in rest):
+                out.append({**chunk, "choices": rest})
+        return out
+
+    def _out(self, text: str, arguments: Sequence[str]) -> tuple[str, bool]:
+        """Guard a text and the arguments of its tool calls: the text to send, and whether the answer is withheld."""
+        guarded, called = apply(text, self._policy), [apply(a, self._policy) for a in arguments]
+        findings = [f for g in (guarded, *called) for f in g.findings]
+        self._trace.findings += [f"output: {f.label}" for f in findings]
+        # Arguments are for a machine: they go as they are, or not at all.
+        withheld = guarded.blocked or any(g.text != a or g.blocked for g, a in zip(called, arguments, strict=True))
+        text = guarded.text
+        if withheld:
+            text = "This answer was withheld: it held " + ", ".join(sorted({f.label for f in findings})) + "."
+        return DRAFT + text if self._draft else text, withheld
 
     def _count(self, told: object) -> None:
         if isinstance(told, dict):
@@ -242,11 +280,66 @@ class Session:
         if not trace.tokens_out:
             estimated = usage(self._request.body, trace.answer)
             trace.tokens_in, trace.tokens_out = estimated["prompt_tokens"], estimated["completion_tokens"]
-        self._p.budgets.settle(trace.subject, self._estimate, trace.tokens_in + trace.tokens_out, trace.started)
+        used = trace.tokens_in + trace.tokens_out
+        self._p.budgets.settle(trace.subject, self._estimate, used, trace.started)
+        self._estimate = used  # settled once, even where a second commit is tried
         found = self._p.assess(trace.answer, [(p.ref, p.text) for p in self._passages], self._recipe.unanswered)
         trace.unanswered, trace.grounded = found.unanswered, found.permille
         content = {"messages": self._request.body["messages"], "answer": trace.answer}
         await self._p.recorder.record(trace, kind, content)
+
+
+class Said:
+    """What a stream has said so far: its text and the arguments of its tool calls, by choice."""
+
+    def __init__(self) -> None:
+        self.texts: dict[int, str] = {}
+        self._called: dict[tuple[int, int], str] = {}
+
+    def add(self, index: int, text: str) -> None:
+        """Take a piece of a choice's text."""
+        self.texts[index] = self.texts.get(index, "") + text
+
+    def take(self, chunk: dict[str, Any]) -> None:
+        """Take what a chunk says."""
+        choices = chunk.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            delta = choice.get("delta") if isinstance(choice, dict) else None
+            if isinstance(delta, dict):
+                index = _whole(choice.get("index"))
+                content = delta.get("content")
+                self.add(index, content if isinstance(content, str) else "")
+                for call, text in _arguments(delta).items():
+                    self._called[index, call] = self._called.get((index, call), "") + text
+
+    def arguments(self, index: int) -> list[str]:
+        """Return the arguments of a choice's tool calls."""
+        return [text for (choice, _), text in self._called.items() if choice == index]
+
+    def whole(self) -> str:
+        """Return the texts of all choices, as a whole answer's are joined."""
+        return "\n".join(self.texts.values())
+
+
+def _arguments(message: dict[str, Any]) -> dict[int, str]:
+    calls = message.get("tool_calls")
+    found: dict[int, str] = {}
+    for place, call in enumerate(calls if isinstance(calls, list) else ()):
+        function = call.get("function") if isinstance(call, dict) else None
+        text = function.get("arguments") if isinstance(function, dict) else None
+        if isinstance(text, str):
+            found[_whole(call.get("index", place))] = text
+    return found
+
+
+def _bare(choice: dict[str, Any], stopped: set[int]) -> dict[str, Any]:
+    """Return a choice of a held chunk without its text and what spells it out; without tool calls if it is stopped."""
+    withheld = _whole(choice.get("index")) in stopped
+    given = choice.get("delta")
+    left_out = {"role", "content", "refusal", *(("tool_calls", "function_call") if withheld else ())}
+    delta = {k: v for k, v in given.items() if k not in left_out} if isinstance(given, dict) else {}
+    bare = {**{k: v for k, v in choice.items() if k != "logprobs"}, "delta": delta}
+    return {**bare, "finish_reason": "stop"} if withheld and bare.get("finish_reason") else bare
 
 
 def _contents(body: dict[str, Any]) -> list[str]:
@@ -254,10 +347,9 @@ def _contents(body: dict[str, Any]) -> list[str]:
     return [m["content"] for m in messages if isinstance(m, dict) and isinstance(m.get("content"), str)]
 
 
-def _deltas(chunk: dict[str, Any]) -> list[str]:
+def _ends(chunk: dict[str, Any]) -> bool:
     choices = chunk.get("choices")
-    found = (c.get("delta") for c in choices if isinstance(c, dict)) if isinstance(choices, list) else ()
-    return [d["content"] for d in found if isinstance(d, dict) and isinstance(d.get("content"), str)]
+    return isinstance(choices, list) and any(isinstance(c, dict) and c.get("finish_reason") for c in choices)
 
 
 def _frame(recipe: Recipe) -> dict[str, Any]:
@@ -266,11 +358,6 @@ def _frame(recipe: Recipe) -> dict[str, Any]:
 
 def _text_delta(text: str) -> dict[str, Any]:
     return {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}
-
-
-def _end_delta(held: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    last: dict[str, Any] = next((c for h in reversed(held) for c in h.get("choices", ()) if c.get("finish_reason")), {})
-    return {"index": 0, "delta": {}, "finish_reason": last.get("finish_reason", "stop")}
 
 
 def _sse(body: dict[str, Any]) -> bytes:

@@ -58,6 +58,7 @@ class Follower:
         self._every = every_ms / 1000
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="bedplate-follower", daemon=True)
+        self._looking = threading.Lock()  # one at a time: a slow reader must not put an older snapshot back
         self._proved = 0.0  # monotonic seconds; 0: never
         self.snapshot = EMPTY
 
@@ -79,10 +80,11 @@ class Follower:
 
     def look(self) -> None:
         """Look at the head now and reload if it moved."""
-        began = time.monotonic()  # what happens while we read is newer than what we prove
-        if self._head() != self.snapshot.size:
-            self.snapshot = self._load()
-        self._proved = began
+        with self._looking:
+            began = time.monotonic()  # what happens while we read is newer than what we prove
+            if self._head() != self.snapshot.size:
+                self.snapshot = self._load()
+            self._proved = began
 
     def _run(self) -> None:
         while not self._stop.wait(self._every):

@@ -6,7 +6,7 @@ import json
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from bedplate.errors import BedplateError
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     import aiohttp
+
+    from .localmodel import LocalModel
 
 EMBEDDED_MODEL = "bedplate-extractive-1"
 MAX_ANSWER = 16 << 20  # bytes; more than that from an upstream is a fault of it
@@ -104,7 +106,8 @@ class Embedded:
 class Remote:
     """Any endpoint that speaks OpenAI's chat completions."""
 
-    def __init__(self, url: str, key: str, timeout_s: float, name: str = "") -> None:
+    def __init__(self, url: str, key: str, timeout_s: float, name: str = "", owned: LocalModel | None = None) -> None:
+        self._owned = owned  # a server that lives and ends with this upstream
         self.name = name or url
         self._url = url.rstrip("/") + "/chat/completions"
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
@@ -141,6 +144,8 @@ class Remote:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        if self._owned is not None:
+            self._owned.close()
 
     @asynccontextmanager
     async def _sent(self, body: dict[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -209,7 +214,8 @@ def _checked(content: bytes) -> dict[str, Any]:
 
 def _event(data: bytes) -> dict[str, Any]:
     try:
-        body = json.loads(data)
+        body = json.loads(data, parse_constant=_no_constant)
+        json.dumps(body, ensure_ascii=False).encode()  # a lone surrogate would break on the way out
     except (ValueError, RecursionError) as broken:
         raise UpstreamFailed("the upstream did not answer JSON") from broken
     if not isinstance(body, dict):
@@ -217,6 +223,10 @@ def _event(data: bytes) -> dict[str, Any]:
     if "error" in body:
         raise UpstreamFailed("the upstream answered an error in the middle")
     return body
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _delta(delta: dict[str, str], reason: str | None = None) -> dict[str, Any]:

@@ -90,9 +90,12 @@ class Barred:
     fix: str
 
 
-def ballot(authority: Authority, approval: Approval, person: str) -> Ballot | Barred:
-    """Find the stage this person may vote in. Requester ≠ approver, owner ≠ approver, one stage a person."""
-    conflict = _conflict(approval, person)
+def ballot(authority: Authority, approval: Approval, person: str, *, owner: str = "") -> Ballot | Barred:
+    """Find the stage this person may vote in. Requester ≠ approver, owner ≠ approver, one stage a person.
+
+    Owners are who owned the subject when it was asked, who would own it once granted, and `owner`, who owns it now.
+    """
+    conflict = _conflict(approval, person, owner)
     if conflict and authority.posture != "solo":
         return Barred(conflict, "ask somebody else of the body: " + _names(authority, approval))
     waived = bool(conflict)
@@ -110,16 +113,16 @@ def ballot(authority: Authority, approval: Approval, person: str) -> Ballot | Ba
     return Barred(f"{person} holds no seat that may decide this; it waits for {lacking}", _names(authority, approval))
 
 
-def _conflict(approval: Approval, person: str) -> str:
+def _conflict(approval: Approval, person: str, owner: str) -> str:
     if person == approval.requester:
         return f"{person} asked for this; nobody approves their own request"
-    if person == approval.owner:
+    if person in {approval.owner, approval.facts.get("owner"), owner}:
         return f"{person} owns {approval.subject}; an owner never approves their own asset"
     return ""
 
 
 def _names(authority: Authority, approval: Approval) -> str:
-    barred = {approval.requester, approval.owner, *(v.person for v in approval.votes)}
+    barred = {approval.requester, approval.owner, approval.facts.get("owner"), *(v.person for v in approval.votes)}
     names = sorted(
         {p for _, stage, _ in approval.missing() for p in authority.voters(stage, approval.domain) if p not in barred}
     )

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 Clock = Callable[[], int]
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 
 def rfc3339(at: int) -> str:
     """Write microseconds since the epoch as RFC 3339 in UTC with six decimals."""
-    seconds, micros = divmod(at, SECOND)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{micros:06d}Z"
+    return f"{(EPOCH + at * MICROSECOND).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def parse_rfc3339(text: str) -> int:
     """Read what `rfc3339` wrote; `ValueError` for anything else."""
     moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-    return int(moment.timestamp()) * SECOND + moment.microsecond
+    at = (moment - EPOCH) // MICROSECOND  # whole numbers all the way: a float of seconds is too coarse after 3058
+    if rfc3339(at) != text:
+        raise ValueError(f"{text!r} is not as it is written here")
+    return at

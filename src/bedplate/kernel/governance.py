@@ -43,7 +43,8 @@ def cast_by(case: Case) -> Ballot:
 def _ballot(case: Case) -> Ballot | Barred:
     if case.question is None or case.model is None:
         raise ValueError("a vote answers an approval, under an operating model")
-    return ballot(case.model.authority, case.question, case.attempt.actor)
+    owner = case.standing.owner if case.standing is not None else ""
+    return ballot(case.model.authority, case.question, case.attempt.actor, owner=owner)
 
 
 def _separated(case: Case) -> Finding:

@@ -100,7 +100,7 @@ class Governor:
             approval = self._votable(tx, approval_id)
             attempt = Attempt(VOTE, by, approval_id, {"approval": approval.digest, "domain": approval.domain})
             self._not_done_before(tx, request, attempt)
-            case = replace(self.case(tx, attempt), question=approval)
+            case = replace(self.case(tx, attempt), question=approval, standing=tx.standing(approval.subject))
             verdict = decide(case, self.controls(case))
             authz: dict[str, Value] = {"action": VOTE.name, "digest": attempt.digest}
             if isinstance(verdict, Allow):

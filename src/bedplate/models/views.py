@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from bedplate.store.ledger import read_blob
+from bedplate.store.reads import read_blob
 
 from .tables import evaluation, measure
 

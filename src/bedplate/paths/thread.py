@@ -19,7 +19,7 @@ from bedplate.portfolio.actions import check_use_case
 from bedplate.releases import views as releases
 from bedplate.releases.actions import Finding, ask_to_go_live, attach, build, gate
 from bedplate.releases.bundle import Bundle
-from bedplate.store.ledger import read_blob
+from bedplate.store.reads import read_blob
 
 from .path import SPEC
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, func, select
 
 from bedplate.errors import NotFound
-from bedplate.store.ledger import read_blob
+from bedplate.store.reads import read_blob
 
 from . import tables
 from .path import Path

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from bedplate.errors import Unauthenticated
-from bedplate.store.ledger import read_blob
+from bedplate.store.reads import read_blob
 from bedplate.store.tables import model
 
 from .account import matches, token_id

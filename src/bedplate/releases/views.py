@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Engine, func, select
 
 from bedplate.errors import NotFound
-from bedplate.store.ledger import read_blob, read_evidence
+from bedplate.store.reads import read_blob, read_evidence
 
 from .bundle import Bundle, read
 from .tables import release

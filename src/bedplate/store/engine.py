@@ -10,12 +10,14 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from bedplate.errors import BedplateError, Full, InvalidInput, Unavailable
 
 if TYPE_CHECKING:
+    from psycopg.abc import RV, PQGen
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.exc import DBAPIError
     from sqlalchemy.pool import ConnectionPoolEntry
 
 WAL_IS_SAFE_FROM = (3, 51, 3)  # before it, two connections that checkpoint can lose commits (the WAL-reset bug)
 BUSY_MS = 15_000
+ANSWER_S = 20.0  # after its own limit of 15 s, a PostgreSQL that still says nothing never will
 
 
 def open_engine(url: str) -> Engine:
@@ -62,8 +64,25 @@ def _sqlite(url: str) -> Engine:
 
 
 def _postgresql(url: str) -> Engine:
+    import psycopg  # noqa: PLC0415  only those who use it pay for it
+
+    class Bounded(psycopg.Connection[Any]):
+        """Gives up a server that is there but silent: its own limits do not count while it is stopped."""
+
+        def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+            try:
+                return super().wait(gen, interval, timeout or ANSWER_S)
+            except psycopg.OperationalError:
+                if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+                    self.pgconn.finish()  # an answer that came later would be taken for the next question's
+                raise
+
     parsed = make_url(url).set(drivername="postgresql+psycopg")
     engine = create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, _record: object, arguments: list[Any], named: dict[str, Any]) -> Bounded:
+        return Bounded.connect(*arguments, **named)
 
     @event.listens_for(engine, "connect")
     def prepare(dbapi: DBAPIConnection, _record: ConnectionPoolEntry) -> None:

@@ -9,24 +9,27 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from bedplate.errors import Conflict, NotFound, Tampered
+from bedplate.errors import Conflict, Tampered, Unavailable
 from bedplate.kernel.clock import SECOND, Clock
 from bedplate.kernel.event import Data, Draft, Event, seal, unseal
-from bedplate.kernel.evidence import Evidence
 from bedplate.kernel.model import OperatingModel, load
 
 from . import tables as t
 from .engine import readable, writing
 from .merkle import Frontier, leaf_hash
-from .projector import Projector, read_approval, read_standing
+from .reads import founding_model, read_approval, read_blob, read_evidence, read_standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bedplate.kernel.approval import Approval
+    from bedplate.kernel.evidence import Evidence
     from bedplate.kernel.identity import Identities
     from bedplate.kernel.standing import Standing
+
+    from .projector import Projector
 
 STEP_TOLERATED = 1 * SECOND  # of clock going back between two events, before it is itself an event
 
@@ -52,6 +55,8 @@ class SqlLedger:
                 yield SqlTransaction(self, connection)
         except DBAPIError as error:
             raise readable(error) from error
+        except PoolTimeout as error:
+            raise Unavailable("every connection to the database is busy", hint="try again") from error
 
     def create(self) -> None:
         """Write the empty head, once."""
@@ -66,12 +71,14 @@ class SqlLedger:
 
     def model_of(self, connection: Connection) -> OperatingModel | None:
         """Return the operating model in force, or while none is the newest proposed; parsed once per digest."""
-        digest = connection.execute(select(t.model.c.digest)).scalar_one_or_none() or _founding(connection)
+        digest = connection.execute(select(t.model.c.digest)).scalar_one_or_none() or founding_model(connection)
         if not digest:
             return None
-        if digest not in self._models:
-            self._models = {digest: load(json.loads(read_blob(connection, digest)), digest)}
-        return self._models[digest]
+        known = self._models.get(digest)
+        if known is None:
+            known = load(json.loads(read_blob(connection, digest)), digest)
+            self._models = {digest: known}  # replaced whole: other threads read it
+        return known
 
 
 class SqlTransaction:
@@ -189,36 +196,12 @@ class SqlTransaction:
         moved = self.connection.execute(
             update(t.head)
             .where(t.head.c.size == before, t.head.c.size < self._frontier.size)
-            .values(size=self._frontier.size, frontier=self._frontier.to_bytes(), at=max(at, self._at))
+            .values(size=self._frontier.size, frontier=self._frontier.to_bytes(), at=at)
         )
         if moved.rowcount != 1:
             raise Conflict("another writer moved the head of the ledger")
-        self._at = max(at, self._at)
+        self._at = at  # not the highest so far: a clock that was a year ahead for once would step back for a year
         if self.connection.dialect.name == "postgresql":
             self.connection.execute(
                 text("SELECT pg_notify('bedplate_head', :size)"), {"size": str(self._frontier.size)}
             )
-
-
-def read_blob(connection: Connection, digest: str) -> bytes:
-    """Return kept content; `NotFound` if there is none, `Tampered` if it does not match its digest."""
-    content = connection.execute(select(t.blob.c.content).where(t.blob.c.digest == digest)).scalar_one_or_none()
-    if content is None:
-        raise NotFound(f"no content is kept under {digest}")
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise Tampered(f"the content kept under {digest} was changed")
-    return bytes(content)
-
-
-def read_evidence(connection: Connection, subject: str, digest: str) -> dict[str, Evidence]:
-    """Return the newest evidence about this content, by control."""
-    rows = connection.execute(select(t.evidence).where(t.evidence.c.subject == subject, t.evidence.c.digest == digest))
-    return {r.control: Evidence(r.control, r.digest, r.outcome, r.summary, r.at, r.expires, r.blob) for r in rows}
-
-
-def _founding(connection: Connection) -> str:
-    newest = (
-        select(t.event.c.entry).where(t.event.c.kind == "kernel.model.proposed").order_by(t.event.c.seq.desc()).limit(1)
-    )
-    entry = connection.execute(newest).scalar_one_or_none()
-    return "" if entry is None else str(unseal(entry).data["digest"])

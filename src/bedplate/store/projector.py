@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
-from bedplate.kernel.approval import Approval, fold
 from bedplate.kernel.event import Event, canonical, unseal
-from bedplate.kernel.standing import Standing, from_plain, plain
+from bedplate.kernel.standing import plain
 
 from . import tables as t
+from .reads import read_approval, read_standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -98,23 +97,6 @@ class Projector:
             "last_seq": event.seq,
         }
         upsert(connection, t.approval, {"id": after.id}, values)
-
-
-def read_standing(connection: Connection, subject: str) -> Standing | None:
-    """Return the standing of one subject, or None."""
-    body = connection.execute(select(t.standing.c.body).where(t.standing.c.subject == subject)).scalar_one_or_none()
-    return None if body is None else from_plain(json.loads(body))
-
-
-def read_approval(connection: Connection, approval_id: str) -> Approval | None:
-    """Fold one approval from its events, so that its votes are always those on record."""
-    rows = connection.execute(
-        select(t.event.c.entry).where(t.event.c.stream == approval_id).order_by(t.event.c.version)
-    )
-    approval: Approval | None = None
-    for (entry,) in rows:
-        approval = fold(approval, unseal(entry))
-    return approval
 
 
 def _evidence(connection: Connection, event: Event) -> None:
