@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from sqlalchemy import Engine, select
@@ -26,16 +26,15 @@ from bedplate.people.blank import blank_model
 from bedplate.people.views import current_model
 from bedplate.portfolio.actions import propose
 from bedplate.portfolio.usecase import UseCaseFile
-from bedplate.releases.actions import Finding, build, go_live
+from bedplate.releases.actions import Finding, attach, build, go_live
 from bedplate.releases.bundle import Bundle
 from bedplate.store import tables as t
 from bedplate.store.engine import open_engine
 from bedplate.store.fsck import compare_read_tables, verify_ledger
 from bedplate.store.ledger import SqlLedger
-from bedplate.store.reads import read_blob
 from bedplate.store.migrate import migrate
 from bedplate.store.projector import Projector
-from bedplate.store.reads import read_approval, read_standing
+from bedplate.store.reads import read_approval, read_blob, read_standing
 from bedplate.testing import SettableClock
 
 if TYPE_CHECKING:
@@ -51,6 +50,7 @@ ROOT = Path(__file__).parents[1]
 MUTUAL = ROOT / "examples" / "harbour-mutual"
 GATE = ("prompt-pinned", "evals-passed", "sources-versioned", "runbook-present", "fairness-assessed", "red-teamed")
 SERIAL = count(1)
+Outcome = Literal["proven", "contradicted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ class House:
         """Return Harbour Mutual's assistant, with fields changed; `answers` are merged."""
         file = parse((MUTUAL / "hr-policy-assistant" / "use-case.yaml").read_text(), "use-case.yaml").read(UseCaseFile)
         answers = {**file.answers, **changes.pop("answers", {})}
-        return UseCaseFile.model_validate(file.model_copy(update={**changes, "answers": answers}).model_dump())
+        return UseCaseFile.model_validate({**file.model_dump(), **changes, "answers": answers})
 
     def tier(self, tier: int, **changes: Any) -> UseCaseFile:
         """Return a use case whose answers lead to this tier."""
@@ -266,8 +266,17 @@ class House:
         """Build a release with evidence for every gate control, but those named; returns digest and number."""
         number = sum(e.stream == subject for e in self.events("releases.release.built")) + 1
         made = replace(self.bundle(subject), **changes)
-        findings = [Finding(c, "proven", f"{c} was shown", c.encode()) for c in (*GATE, "stop-drilled") if c != without]
-        return build(self.governor, by, made, number, [b"prompt"], findings), number
+        digest = build(self.governor, by, made, number, [b"prompt"])
+        for control in (*GATE, "stop-drilled"):
+            if control != without:
+                self.evidence(subject, digest, control, by=by)
+        return digest, number
+
+    def evidence(
+        self, subject: str, digest: str, control: str, outcome: Outcome = "proven", by: str = "leo.fischer"
+    ) -> None:
+        """Put evidence on record."""
+        attach(self.governor, by, subject, digest, Finding(control, outcome, f"{control}: {outcome}", control.encode()))
 
     def bundle(self, subject: str) -> Bundle:
         return Bundle(

@@ -17,14 +17,14 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import openai
+from openai import OpenAI
 from ruamel.yaml import YAML
 
 from bedplate import bootstrap
@@ -36,7 +36,7 @@ from bedplate.sdk import Client
 from bedplate.store.engine import open_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from sqlalchemy import Engine
@@ -47,6 +47,7 @@ HR, RIGHTS, CLAIMS = "hr-policy-assistant", "cover-assistant", "claims-helper"  
 LEAVE = "How many days of annual leave do I get?"
 UNANSWERED = "The handbook does not cover this."
 SERIAL = count()
+CLIENTS: dict[str, list[OpenAI]] = {}  # by the server's URL
 Kind = Literal["embedded", "remote"]
 
 
@@ -119,6 +120,8 @@ class Server:
         return self if self.process is not None else self.start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for client in CLIENTS.pop(self.url, ()):
+            client.close()
         if self.process is not None and self.process.poll() is None:
             try:
                 self.stop()
@@ -157,9 +160,15 @@ class Harbour:
         """Return this person's bearer token."""
         return next(token for person, token in self.tokens.items() if person.startswith(name))
 
-    def openai(self, use_case: str = HR, **more: Any) -> openai.OpenAI:
+    def openai(self, use_case: str = HR) -> OpenAI:
         """Return the official client with the base URL and the key, and nothing else."""
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=self.keys[use_case], max_retries=0, **more)
+        return self.with_key(self.keys[use_case])
+
+    def with_key(self, key: str) -> OpenAI:
+        """Return the official client with another key. It is closed with the server."""
+        client = OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0)
+        CLIENTS.setdefault(self.url, []).append(client)
+        return client
 
     def call(self, body: bytes | Mapping[str, Any], use_case: str = HR, **headers: str) -> tuple[int, Any]:
         """Post a body as it is to the chat endpoint; returns status and parsed answer."""
@@ -346,11 +355,19 @@ class Seen:
         return json.loads(self.raw)
 
 
-Behaviour = "Callable[[Seen, asyncio.StreamWriter], Awaitable[None]]"
+@cache
+def upstream_port() -> int:
+    """Return the port of this process's upstream: a release is bound to the address of the upstream it was made with."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 class RecordingUpstream:
-    """An OpenAI-shaped upstream on raw sockets, in a thread: keeps what it is sent, answers as `behave` says."""
+    """An OpenAI-shaped upstream on raw sockets, in a thread: keeps what it is sent, answers as `behave` says.
+
+    It listens where the `remote` template expects it, so there is one at a time.
+    """
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
@@ -358,7 +375,7 @@ class RecordingUpstream:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.port = 0
+        self.port = upstream_port()
 
     @property
     def url(self) -> str:
@@ -368,7 +385,6 @@ class RecordingUpstream:
     def __enter__(self) -> Self:
         self._thread.start()
         self._server = asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(10)
-        self.port = int(self._server.sockets[0].getsockname()[1])
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -377,8 +393,15 @@ class RecordingUpstream:
         self._thread.join()
         self._loop.close()
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Refuse connections for a while."""
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
+        yield
+        self._server = asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(10)
+
     async def _open(self) -> asyncio.Server:
-        return await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return await asyncio.start_server(self._serve, "127.0.0.1", self.port)
 
     async def _close(self) -> None:
         self._server.close()

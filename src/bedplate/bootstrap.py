@@ -46,7 +46,7 @@ from bedplate.gateway.recorder import JournalRecorder
 from bedplate.gateway.session import Parts
 from bedplate.gateway.snapshot import Follower, Key, Snapshot
 from bedplate.gateway.upstream import EMBEDDED_MODEL, Embedded, Remote, Upstream
-from bedplate.gateway.views import Calls
+from bedplate.gateway.views import Call, Calls
 from bedplate.incidents.actions import carry_out_resume
 from bedplate.kernel.authority import OPERATOR
 from bedplate.kernel.clock import SECOND, Clock
@@ -55,7 +55,7 @@ from bedplate.kernel.identity import Identities
 from bedplate.kernel.manifest import Catalogue, Manifest, catalogue
 from bedplate.kernel.standing import Standing, from_plain
 from bedplate.models.groundedness import assess
-from bedplate.paths.thread import Workshop, recipe
+from bedplate.paths.thread import Offer, Workshop, recipe
 from bedplate.people.actions import carry_out_apply
 from bedplate.portfolio.actions import settle
 from bedplate.releases import views as releases
@@ -173,6 +173,15 @@ class Installation:
             raise NotFound(f"there is no {subject}", hint="propose it: bedplate apply use-case.yaml")
         return from_plain(_json(body))
 
+    def content(self, person: str, call: Call) -> dict[str, Any] | None:
+        """Return what was asked and answered in a call to those who may read it; None to others, or if it is gone."""
+        model = self.model()
+        standing = self.follower.snapshot.standings.get(call.entry["use_case"])
+        domain = standing.domain if standing is not None else ""
+        if model is None or not model.authority.allowed(person, gateway_governance.READ_CONTENT.needs, domain):
+            return None
+        return self.calls.content(call.id)
+
     def vote(self, by: str, approval_id: str, *, yes: bool, reason: str, request: str = "") -> Approval:
         """Vote, and carry out what the vote settled."""
         approval = self.governor.vote(by, approval_id, yes=yes, reason=reason, request=request)
@@ -196,8 +205,8 @@ class Installation:
         wrong = list(self.faults)
         if self.follower.age > READY_AGE:
             wrong.append(f"the standing is {self.follower.age // 1000} ms old: the database does not answer")
-        if not self.journal.healthy:
-            wrong.append("calls cannot be recorded: the journal failed")
+        if not (self.journal.healthy and self.vault.healthy):
+            wrong.append("calls cannot be recorded: the journal or its vault failed; restart this process")
         return wrong
 
     async def close(self) -> None:
@@ -400,20 +409,22 @@ def _witness(settings: Settings, key: SigningKey) -> tuple[Witness | None, Verif
     return Witness(folder, own, {key.name: key.verifier}), own.cosigner
 
 
-def _upstreams(settings: Settings, clock: Clock) -> tuple[dict[str, Upstream], dict[str, tuple[str, str]]]:
+def _upstreams(settings: Settings, clock: Clock) -> tuple[dict[str, Upstream], dict[str, Offer]]:
+    """Return the upstreams by address, and what use cases may name them."""
     embedded = Embedded(clock)
     upstreams: dict[str, Upstream] = {"embedded": embedded}
-    defaults = {"embedded": (EMBEDDED_MODEL, embedded.name)}
+    offers = {"embedded": Offer("embedded", EMBEDDED_MODEL, embedded.name)}
     if settings.local_llm:
         local = LocalModel()
-        upstreams["default"] = Remote(local.url, "", settings.upstream_timeout_s, f"local model {LOCAL_MODEL}", local)
-        defaults["default"] = (LOCAL_MODEL, upstreams["default"].name)
+        name = f"local model {LOCAL_MODEL}"
+        upstreams["local"] = Remote(local.url, "", settings.upstream_timeout_s, name, local)
+        offers["default"] = Offer("local", LOCAL_MODEL, name)
     elif settings.upstream_url:
         secret = os.environ.get(settings.upstream_key_env, "") if settings.upstream_key_env else ""
         remote = Remote(settings.upstream_url, secret, settings.upstream_timeout_s)
-        upstreams["default"] = remote
-        defaults["default"] = (settings.upstream_model, remote.name)
-    return upstreams, defaults
+        upstreams[settings.upstream_url] = remote
+        offers["default"] = Offer(settings.upstream_url, settings.upstream_model, remote.name)
+    return upstreams, offers
 
 
 def _json(text: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import json
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bedplate.document import parse
@@ -82,6 +83,7 @@ class MemoryLedger:
         self.away: BedplateError | None = None  # raised instead of beginning, while set
         self._lock = threading.Lock()
         self._state = _State()
+        self._models: dict[str, OperatingModel] = {}
 
     @property
     def events(self) -> tuple[Event, ...]:
@@ -101,6 +103,12 @@ class MemoryLedger:
             state = self._state.copy()
             yield MemoryTransaction(self, state)
             self._state = state
+
+    def read(self, digest: str, content: bytes) -> OperatingModel:
+        """Read an operating model, once."""
+        if digest not in self._models:
+            self._models[digest] = load(json.loads(content), digest)
+        return self._models[digest]
 
     def standing(self, subject: str) -> Standing | None:
         """Return what is true of a subject now."""
@@ -123,7 +131,7 @@ class MemoryTransaction:
     def model(self) -> OperatingModel | None:
         """Return the operating model in force, or the newest proposed to found the organisation."""
         digest = self._state.applied or self._state.proposed
-        return load(json.loads(self.content(digest)), digest) if digest else None
+        return self._ledger.read(digest, self.content(digest)) if digest else None
 
     def in_force(self) -> bool:
         """Tell whether an operating model was applied."""
@@ -324,6 +332,7 @@ class MemoryRecorder:
         return [kind for _, kind, _ in self.records]
 
 
+@cache
 def small_model_file(organisation: str = "Example Ltd", people: str = "") -> OperatingModelFile:
     """Return the operating model that `bedplate init` writes; `people` is YAML of its `domains:` and `people:`."""
     return parse(blank_model(organisation, people), "operating-model.yaml").read(OperatingModelFile)

@@ -99,7 +99,10 @@ class Worker:
             plan = model.plan(standing.tier)
             if standing.stage == "live" and plan is not None and not standing.suspended:
                 for monitor in monitors_of(plan.monitors):
-                    self._look(subject, standing, monitor)
+                    try:
+                        self._look(subject, standing, monitor)
+                    except BedplateError as fault:  # one use case's trouble is not the others'
+                        log.warning("monitor.failed", subject=subject, monitor=monitor.measure, why=fault.message)
 
     def _look(self, subject: str, standing: Standing, monitor: Monitor) -> None:
         at, now = self._at, self._at.clock()
@@ -157,7 +160,7 @@ class Worker:
 
 def _seen(call: Call) -> Seen:
     entry = call.entry
-    return Seen(call.id, call.at, entry["status"] != "ok", bool(entry["unanswered"]), entry["grounded_permille"])
+    return Seen(call.id, call.at, entry["status"] == "failed", bool(entry["unanswered"]), entry["grounded_permille"])
 
 
 def _happening(subject: str, standing: Standing, monitor: Monitor, calls: list[Call], seen: list[Seen]) -> Happening:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 EXAMPLE = Path(__file__).parents[2] / "examples" / "harbour-mutual"
 NAME = "hr-policy-assistant"
 HOSTILE = "<script>alert('asked')</script><img src=x onerror=alert(1)>"
-HOSTILE_TITLE = "Rota <b onmouseover=alert(1)>\"helper\"</b> & {{ 7 * 7 }}"
+HOSTILE_TITLE = 'Rota <b onmouseover=alert(1)>"helper"</b> & {{ 7 * 7 }}'
 FILES = ("evals.yaml", "prompts/system.md", "runbook.md")
 
 
@@ -117,7 +117,7 @@ class House:
         text = re.sub(r"(?m)^id: .*$", f"id: {name}", text)
         text = re.sub(r"(?m)^title: .*$", lambda _: f"title: {json.dumps(title or name)}", text)
         for question in yes:
-            text = re.sub(rf'(?m)^(\s+{question}: ).*$', r"\g<1>yes", text)
+            text = re.sub(rf"(?m)^(\s+{question}: ).*$", r"\g<1>yes", text)
         with pytest.raises(NeedsApproval) as asked:
             self.client("leo.fischer").apply("use-case", "use-case.yaml", text)
         return asked.value.approval.removeprefix("approval/")
@@ -205,10 +205,15 @@ def _model() -> str:
     return blank_model("Harbour Mutual", (EXAMPLE / "people.yaml").read_text())
 
 
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @dataclass
@@ -232,12 +237,16 @@ class Look:
         page = context.new_page()
         page.on("console", lambda m: self.complaints.append(m.text) if m.type in {"error", "warning"} else None)
         page.on("pageerror", lambda e: self.complaints.append(str(e)))
-        page.on("dialog", lambda d: (self.complaints.append(f"dialog {d.message}"), d.dismiss()))
+        page.on("dialog", self._dialog)
         page.on("request", lambda r: self.asked.append(r.url))
         return page
 
+    def _dialog(self, dialog: Any) -> None:
+        self.complaints.append(f"dialog {dialog.message}")
+        dialog.dismiss()
 
-@pytest.fixture(scope="session")
+
+@pytest.fixture(scope="module")  # while it runs, the thread has an event loop, and other tests want their own
 def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright  # noqa: PLC0415  only those who drive a browser need it
 

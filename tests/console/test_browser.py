@@ -104,7 +104,7 @@ def test_charts_and_their_tables(look: Look) -> None:
 def test_suspending_and_resuming_from_the_page(look: Look, house: House) -> None:
     page = look.page("mara.quinn")
     page.goto(f"/use-cases/{NAME}")
-    page.click("text=Suspend >> nth=0")
+    page.click("button:text-is('Suspend')")
     page.locator("#outcome .problem").wait_for()
     assert "Suspending needs a reason." in page.locator("#outcome").inner_text()
     page.fill("#why-suspend", "a drill in the browser")
@@ -188,8 +188,7 @@ def test_approving_without_scripts(look: Look, house: House) -> None:
 def test_no_sideways_scroll_on_a_phone(look: Look, house: House) -> None:
     page = look.page(viewport={"width": 390, "height": 844})
     for name, path in house.paths().items():
-        page.goto(path)
-        page.wait_for_load_state("networkidle")
+        _settled(page, path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
     wide = look.page("", viewport={"width": 390, "height": 844})
     wide.goto("/sign-in")
@@ -220,10 +219,15 @@ def test_nothing_stands_in_the_way_of_anybody(look: Look, house: House, scheme: 
     assert {name: v for name, v in found.items() if v} == {}
 
 
+def _settled(page: Any, path: str) -> None:
+    page.goto(path)
+    for place in page.locator(".plot").all():
+        place.locator("canvas").wait_for()
+
+
 def _violations(page: Any, path: str) -> list[str]:
     if path:
-        page.goto(path)
-    page.wait_for_load_state("networkidle")
+        _settled(page, path)
     page.evaluate(AXE)
     run = f"axe.run(document, {{runOnly: {json.dumps(TAGS)}}})"
     told = page.evaluate(f"{run}.then(r => r.violations.map(v => [v.id, v.nodes.slice(0, 3).map(n => n.html)]))")

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from bedplate.bootstrap import MANIFESTS
 from bedplate.config import Settings
-from bedplate.people.structure import OperatingModelFile
+from bedplate.paths.thread import ACCEPTED
+from bedplate.people.structure import SYSTEMS, OperatingModelFile
 from bedplate.portfolio.usecase import UseCaseFile
 from bedplate.testing import small_model_file
 
@@ -118,6 +119,31 @@ def test_every_action_is_on_its_page_with_its_permission() -> None:
     table = rows("permissions.md", "Actions")
     assert only_once([named(row[0]) for row in table]) == set(declared)
     assert {named(row[0]): (named(row[1]), row[2]) for row in table} == declared
+
+
+def test_every_action_says_who_may_do_it_besides_seats() -> None:
+    declared = {a.name: a for m in MANIFESTS for a in m.actions}
+    for row in rows("permissions.md", "Actions"):
+        action = declared[named(row[0])]
+        before = ", ".join(f"`{who}`" for who in action.founding)
+        said = [
+            *([] if action.registered else ["no standing needed"]),
+            *([f"before founding: {before}"] if before else []),
+            *(["founds"] if action.founds else []),
+            *(["own person"] if action.own else []),
+        ]
+        assert row[5] == (", ".join(said) or "none"), action.name
+
+
+def test_what_the_worker_may_do_is_on_the_page_of_the_operating_model() -> None:
+    page = (DESIGN / "operating-model.md").read_text()
+    assert [p for p in sorted(SYSTEMS) if f"`{p}`" not in page] == []
+
+
+def test_what_a_release_must_share_with_the_accepted_file_is_on_its_page() -> None:
+    page = (DESIGN / "use-case.md").read_text()
+    *most, last = (f"`{name}`" for name in ACCEPTED)
+    assert re.sub(r"\s+", " ", f"equal the accepted one in {', '.join(most)} and {last}") in re.sub(r"\s+", " ", page)
 
 
 def test_every_setting_is_on_its_page_with_its_default() -> None:

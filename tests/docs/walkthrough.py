@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -34,9 +33,8 @@ def steps(text: str) -> list[Step]:
     """The commands of every ```console block, with the exit status each announces (0 unless said)."""
     found = []
     for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
-        for line in block.splitlines():
-            if prompt := PROMPT.match(line):
-                found.append(Step(prompt["who"], prompt["command"], int(prompt["status"] or 0)))
+        prompts = filter(None, map(PROMPT.match, block.splitlines()))
+        found += [Step(p["who"], p["command"], int(p["status"] or 0)) for p in prompts]
     return found
 
 
@@ -126,11 +124,10 @@ def main() -> None:
         for step in steps((ROOT / "README.md").read_text()):
             done = walk.run(step)
             mark = "" if done.status == step.status else f"   <-- exit {done.status}, not {step.status}"
-            print(f"{step.who}$ {step.command}{f'  # exit {done.status}' if done.status else ''}{mark}")
-            print(done.output)
+            sys.stdout.write(f"{step.who}$ {step.command}{f'  # exit {done.status}' if done.status else ''}{mark}\n")
+            sys.stdout.write(f"{done.output}\n")
     finally:
         walk.close()
-    print(json.dumps(walk.kept, indent=1))
 
 
 if __name__ == "__main__":

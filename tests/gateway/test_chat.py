@@ -98,7 +98,7 @@ def test_models(harbour: Harbour) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_wrong_key_is_an_authentication_error(harbour: Harbour, *, stream: bool) -> None:
-    client = openai.OpenAI(base_url=f"{harbour.url}/v1", api_key="sk-wrong", max_retries=0)
+    client = harbour.with_key("sk-wrong")
 
     with pytest.raises(openai.AuthenticationError) as told:
         client.chat.completions.create(model="default", messages=MESSAGES, stream=stream)
@@ -196,7 +196,7 @@ def test_a_revoked_key_has_ended_and_another_has_not(mine: Harbour) -> None:
     leo = mine.person("leo")
     made = leo.issue_key(HR, "second")
     old = mine.openai()
-    new = openai.OpenAI(base_url=f"{mine.url}/v1", api_key=str(made["key"]), max_retries=0)
+    new = mine.with_key(str(made["key"]))
     assert new.chat.completions.create(model="default", messages=MESSAGES)
 
     leo.post(f"/api/keys/{made['id']}/revoke", {"reason": "lost"})

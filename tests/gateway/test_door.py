@@ -13,7 +13,7 @@ import pytest
 from tests import served
 
 from bedplate.bootstrap import MANIFESTS
-from bedplate.errors import BedplateError, Full, NotFound, Unavailable
+from bedplate.errors import BedplateError, Full, NotFound, Unauthenticated, Unavailable
 from bedplate.gateway.budget import Budgets
 from bedplate.gateway.call import Trace, entry
 from bedplate.gateway.door import Door
@@ -265,7 +265,8 @@ def test_a_key_that_is_unknown_or_has_ended_is_401(key: str) -> None:
     answer = gateway.ask(key)
 
     assert answer.status == 401
-    assert gateway.door.models(key) == []
+    with pytest.raises(Unauthenticated):
+        gateway.door.models(key)
     assert gateway.records.entries == []
 
 

@@ -16,26 +16,33 @@ from tests.served import HR, RIGHTS, RecordingUpstream, completion, events, head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.served import Harbour
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[RecordingUpstream]:
+def data() -> Path:
+    return served.fresh("remote")  # before our upstream is up: making it needs one as well
+
+
+@pytest.fixture(scope="module")
+def upstream(data: Path) -> Iterator[RecordingUpstream]:
+    assert data.exists()
     with RecordingUpstream() as upstream:
         yield upstream
 
 
 @pytest.fixture(scope="module")
-def harbour(upstream: RecordingUpstream) -> Iterator[Harbour]:
+def harbour(upstream: RecordingUpstream, data: Path) -> Iterator[Harbour]:
     settings = {"upstream_url": upstream.url, "upstream_timeout_s": "1", "upstream_key_env": "UPSTREAM_KEY"}
     settings["tick_ms"] = "600000"  # no monitor lowers a rung here
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UPSTREAM_KEY", "upstream-secret")
-        server = served.Server(served.fresh("remote"), **settings).start()
+        server = served.Server(data, **settings).start()
     with server:
         yield served.harbour(server)
-    assert "Traceback" not in server.said()
+    assert "Traceback" not in server.said(), server.said()
 
 
 @pytest.fixture(autouse=True)
@@ -206,17 +213,15 @@ def test_a_fault_of_the_upstream_is_told_in_openais_shape_and_recorded(
     assert record["answer_sha256"] == hashlib.sha256(b"").hexdigest()
 
 
-def test_an_upstream_that_is_down_is_502() -> None:
-    with RecordingUpstream() as gone:
-        url = gone.url
-    with served.Server(served.fresh("remote"), upstream_url=url) as server:
-        away = served.harbour(server)
+def test_an_upstream_that_is_down_is_502(harbour: Harbour, upstream: RecordingUpstream) -> None:
+    with upstream.away():
         with pytest.raises(openai.InternalServerError) as told:
-            away.openai().chat.completions.create(model="default", messages=_MESSAGES)
+            harbour.openai().chat.completions.create(model="default", messages=_MESSAGES)
         assert told.value.status_code == 502
         with pytest.raises(openai.APIError, match="upstream failed"):
-            list(away.openai().chat.completions.create(model="default", messages=_MESSAGES, stream=True))
-        assert [c["status"] for c in away.person("victor").calls(limit=2)] == ["failed", "failed"]
+            list(harbour.openai().chat.completions.create(model="default", messages=_MESSAGES, stream=True))
+    assert [c["status"] for c in harbour.person("victor").calls(limit=2)] == ["failed", "failed"]
+    assert harbour.call(served.ask())[0] == 200
 
 
 SAID = b"".join(events(["26 ", "days"], done=False))
@@ -311,11 +316,9 @@ def test_in_tier_3_nothing_leaves_before_all_of_it_was_seen(harbour: Harbour, up
     assert (intents["kind"], intents["status"]) == ("call.intent", "intended")
 
 
-def test_read_calls_no_upstream() -> None:
-    with (
-        RecordingUpstream() as upstream,
-        served.Server(served.fresh("remote"), upstream_url=upstream.url, tick_ms="50") as server,
-    ):
+def test_read_calls_no_upstream(upstream: RecordingUpstream) -> None:
+    upstream.behave = says(served.UNANSWERED)
+    with served.Server(served.fresh("remote"), upstream_url=upstream.url, tick_ms="50") as server:
         harbour = served.harbour(server)
         for _ in range(20):  # more than a quarter unanswered: tier 3 goes to `read`
             harbour.openai(RIGHTS).chat.completions.create(model="default", messages=_MESSAGES)

@@ -40,10 +40,11 @@ CHECKS: dict[str, Callable[[Case], Any]] = {
 
 
 def controls(*outcomes: str) -> tuple[Control, ...]:
-    return tuple(
-        Control(f"{outcome}-{n}", "change", "doc", CHECKS[outcome], lambda: case())
-        for n, outcome in enumerate(outcomes)
-    )
+    return tuple(Control(f"{o}-{n}", "change", "doc", CHECKS[o], canary) for n, o in enumerate(outcomes))
+
+
+def canary() -> Case:
+    return case()
 
 
 def case(action: Action | None = None, **changes: Any) -> Case:
@@ -64,7 +65,7 @@ def case(action: Action | None = None, **changes: Any) -> Case:
     usable=st.sampled_from(["none", "granted", "asked", "expired", "other", "spent"]),
     glass=st.booleans(),
 )
-def test_an_allowance_is_owed_nothing(  # noqa: C901  every way in which something may be missing
+def test_an_allowance_is_owed_nothing(
     outcomes: list[str],
     actor: str,
     phase: Any,
@@ -128,7 +129,7 @@ def test_every_control_that_refuses_is_named() -> None:
 def test_while_nothing_is_in_force_only_founding_and_ones_own_account_are_possible() -> None:
     plain = Action("test.do", "test:it:do", "Do.", registered=False)
     assert isinstance(decide(case(plain, model=None), ()), Deny)
-    assert isinstance(decide(case(replace(plain, founding=True), model=None), ()), Allow)
+    assert isinstance(decide(case(replace(plain, founding=("*",)), model=None), ()), Allow)
     own = replace(plain, own=True)
     mine, others = Attempt(own, "ann", "person/ann"), Attempt(own, "ann", "person/bob")
     assert isinstance(decide(replace(case(own), attempt=mine, model=None), ()), Allow)
@@ -169,3 +170,15 @@ def test_the_domain_is_the_subjects_or_the_one_a_proposal_names(
     assert made.domain == domain
     assert (made.plan is None) == (standing is None or not standing.tier)
     assert replace(made, model=None).plan is None
+
+
+def test_where_nobody_must_agree_it_goes_ahead() -> None:
+    for stages in (None, lambda _: ()):
+        action = Action("test.do", "test:it:do", "Do.", stages=stages)
+        assert decide(case(action), controls("pass", "pass")) == Allow(("pass-0", "pass-1"))
+
+
+def test_whoever_must_agree_being_unknown_is_a_denial() -> None:
+    verdict = decide(case(Action("test.do", "test:it:do", "Do.", stages=breaks)), ())  # type: ignore[arg-type]  # it raises
+    assert isinstance(verdict, Deny)
+    assert verdict.reasons[0].control == "approvals"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from prometheus_client import Counter, Histogram
 
+from bedplate.errors import Unauthenticated
 from bedplate.gateway.call import MAX_BODY, error_body
 from bedplate.gateway.session import Answer
 from bedplate.gateway.upstream import monotonic_ms
@@ -37,7 +38,7 @@ class Chat:
         path, method = scope["path"], scope["method"]
         secret = _bearer(scope)
         if path == "/v1/models" and method == "GET":
-            await _json(send, 200, [], self._models(secret))
+            await self._models(send, secret)
         elif path != "/v1/chat/completions":
             await _json(send, 404, [], error_body(f"{path} is not served here", "not-found"))
         elif method != "POST":
@@ -79,12 +80,14 @@ class Chat:
         CALLS.labels(str(answer.status), verdict).inc()
         SECONDS.observe((monotonic_ms() - began) / 1000)
 
-    def _models(self, secret: str) -> dict[str, Any]:
-        names = self._at.door.models(secret)
-        return {
-            "object": "list",
-            "data": [{"id": n, "object": "model", "created": 0, "owned_by": "bedplate"} for n in names],
-        }
+    async def _models(self, send: Send, secret: str) -> None:
+        try:
+            names = self._at.door.models(secret)
+        except Unauthenticated as error:
+            await _json(send, 401, [("www-authenticate", "Bearer")], error_body(str(error), error.code))
+            return
+        data = [{"id": n, "object": "model", "created": 0, "owned_by": "bedplate"} for n in names]
+        await _json(send, 200, [], {"object": "list", "data": data})
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes | None:

@@ -82,6 +82,8 @@ def checked(at: At) -> dict[str, Any]:
     attempt("checkpoints", at.anchor.check)
     for name, shard in at.calls.shards().items():
         attempt(name, partial(views.check_shard, at.engine, shard, name))
+    gone = views.anchored_shards(at.engine) - at.calls.shards().keys()
+    faults += [f"shard {name} is gone, though records of it were anchored" for name in sorted(gone)]
     differ = compare_read_tables(at.engine, at.ledger.projector)
     faults += [f"the read table {name} is not what the ledger says" for name in differ]
     return {"faults": faults, "checked": counts}

@@ -69,9 +69,10 @@ def proof(at: At, me: Me, call_id: CallId) -> str:  # noqa: ARG001  as above
 
 
 @router.get("/calls/{call_id:path}")  # after the others: an intent's id holds a slash
-def call(at: At, me: Me, call_id: CallId) -> dict[str, Any]:  # noqa: ARG001  as above
-    """Return one call with its content, where it was kept."""
-    return {**at.calls.get(call_id).plain(), "said": at.calls.content(call_id)}
+def call(at: At, me: Me, call_id: CallId) -> dict[str, Any]:
+    """Return one call; with its content, where it was kept, to those who may read it."""
+    found = at.calls.get(call_id)
+    return {**found.plain(), "said": at.content(me.person, found)}
 
 
 def make_proof(at: At, call_id: str) -> str:

@@ -55,7 +55,7 @@ def myself(at: At, me: Me) -> dict[str, Any]:
         "seats": [str(s) for s in known.seats] if known is not None else [],
         "posture": model.authority.posture if model is not None else "none",
         "organisation": model.organisation if model is not None else "",
-        "answered_by": at.workshop.upstreams.get("default", at.workshop.upstreams["embedded"])[1],
+        "answered_by": at.workshop.upstreams.get("default", at.workshop.upstreams["embedded"]).name,
     }
 
 
@@ -75,7 +75,8 @@ def change_password(at: At, me: Me, body: Password) -> dict[str, str]:
 @router.post("/invitations")
 def invite(at: At, me: Me, body: Invitation) -> dict[str, str]:
     """Invite somebody; returns a code that works once."""
-    token = actions.invite(at.governor, me.person, body.person, body.name)
+    known = any(a["person"] == body.person for a in views.accounts(at.engine))
+    token = actions.invite(at.governor, me.person, body.person, body.name, known=known)
     return {"person": body.person, "code": token.text}
 
 

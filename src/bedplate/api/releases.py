@@ -7,8 +7,10 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from bedplate.document import parse
 from bedplate.errors import InvalidInput, NotFound
 from bedplate.models import views as models
+from bedplate.paths.path import SPEC
 from bedplate.paths.thread import release as make_release
 from bedplate.releases import actions, views
 from bedplate.releases.actions import Finding
@@ -28,11 +30,13 @@ async def release(at: At, me: Me, name: Id, body: Files, response: Response) -> 
     if sum(map(len, body.files.values())) > MAX_FILES:
         raise InvalidInput(f"the files hold more than {MAX_FILES} characters", code="request-too-large")
     model = model_in_force(at)
+    if parse(body.files.get(SPEC, ""), SPEC).root.get("id") != name:
+        raise InvalidInput(f"these are not the files of {name}", hint=f"{SPEC} must say id: {name}")
     standing = at.standing(f"usecase/{name}")
     plan = model.plan(standing.tier)
     if plan is None:
         raise NotFound(f"usecase/{name} has no tier", hint="apply its file first")
-    made = await make_release(at.workshop, me.person, body.files, model, plan)
+    made = await make_release(at.workshop, me.person, body.files, model, standing)
     at.follower.look()
     response.status_code = ANSWERS[made.state]
     return asdict(made)

@@ -78,15 +78,21 @@ def _serve(sock: socket.socket, ready: Any) -> None:  # noqa: ANN401  a callable
 def _bound(at: Settings) -> socket.socket:
     """Listen before anything is opened: a port that is taken is told at once, and the folder is left alone."""
     try:
-        return socket.create_server(
+        listening = socket.create_server(
             (at.host, at.port), family=socket.AF_INET6 if ":" in at.host else socket.AF_INET, backlog=2048
         )
     except OSError as wrong:
         why = wrong.strerror or str(wrong)
         raise InvalidInput(f"cannot listen on {at.host} port {at.port}: {why}", hint="choose another: --port") from None
+    # Connections inherit it. asyncio sets it only where the socket names its protocol, and this one does not:
+    # without it every answer on a kept connection would wait 40 ms for the client's acknowledgement.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def _upstream(at: Settings) -> str:
+    if at.local_llm:
+        return "a small model in this process"
     if at.upstream_url:
         return f"{at.upstream_url} ({at.upstream_model})"
     return "embedded (quotes the sources; set BEDPLATE_UPSTREAM_URL for a model)"

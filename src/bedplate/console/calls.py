@@ -136,7 +136,7 @@ def checked(visit: Visit, proof: Proof) -> Checking:
 def _call(visit: Visit, checking: Checking | None) -> Response:
     at = visit.at
     found = at.calls.get(visit.part("id"))
-    content = at.calls.content(found.id)
+    content = at.content(visit.by, found)
     return visit.show(
         "call.html",
         call=found,

@@ -83,6 +83,8 @@ def full_check(at: Installation, by: str) -> Checked:
     attempt("checkpoints", at.anchor.check)
     for name, shard in at.calls.shards().items():
         attempt(f"calls of {name}", partial(views.check_shard, at.engine, shard, name))
+    gone = views.anchored_shards(at.engine) - at.calls.shards().keys()
+    faults += [f"shard {name} is gone, though records of it were anchored" for name in sorted(gone)]
     tables = at.ledger.projector.read_tables
     differ = compare_read_tables(at.engine, at.ledger.projector)
     counts["read tables"] = len(tables) - len(differ)

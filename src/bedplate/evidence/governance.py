@@ -6,7 +6,11 @@ from bedplate.kernel.action import Action
 from bedplate.kernel.manifest import Manifest
 
 ANCHOR = Action(
-    "evidence.anchor", "evidence:shard:anchor", "Anchor call records in the ledger.", registered=False, founding=True
+    "evidence.anchor",
+    "evidence:shard:anchor",
+    "Anchor call records in the ledger.",
+    registered=False,
+    founding=("system",),
 )
 
 MANIFEST = Manifest(plane="evidence", actions=(ANCHOR,))

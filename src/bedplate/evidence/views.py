@@ -57,6 +57,12 @@ def segments(engine: Engine, shard: str) -> list[dict[str, Any]]:
         return [dict(r._mapping) for r in connection.execute(query)]  # noqa: SLF001  public by documentation
 
 
+def anchored_shards(engine: Engine) -> set[str]:
+    """Return the names of the shards of which anything is anchored."""
+    with engine.connect() as connection:
+        return set(connection.execute(select(segment.c.shard).distinct()).scalars())
+
+
 def sealed_size(engine: Engine, shard: str) -> int:
     """Return how many records of a shard are anchored."""
     query = select(func.max(segment.c.first + segment.c["count"])).where(segment.c.shard == shard)

@@ -56,12 +56,9 @@ class Door:
         return await self._answered(snapshot, recipe, CALL, trace, body)
 
     def models(self, secret: str) -> list[str]:
-        """List the model names that a key may ask for; none for an unknown key."""
+        """List the model names that a key may ask for; `Unauthenticated` for a key that is unknown or has ended."""
         snapshot = self._p.follower.snapshot
-        try:
-            recipe = snapshot.recipes.get(self._known(snapshot, secret).subject)
-        except Unauthenticated:
-            return []
+        recipe = snapshot.recipes.get(self._known(snapshot, secret).subject)
         return [recipe.model] if recipe is not None else []
 
     async def evaluate(self, by: str, subject: str, recipe: Recipe, question: str) -> tuple[str, list[str], str]:
@@ -139,6 +136,7 @@ class Door:
         facts: dict[str, Value] = {
             "model": request.model,
             "approved": recipe.model if recipe else "",
+            "served": "yes" if recipe is not None and recipe.upstream in self._p.upstreams else "no",
             "named": "yes" if recipe is not None and recipe.names(request.model, name) else "no",
             "calls_today": spent.calls,
             "tokens_today": spent.tokens,
@@ -193,7 +191,8 @@ class Door:
 
     async def _served(self, plan: TierPlan, recipe: Recipe, trace: Trace, request: Request) -> Answer:
         estimate = usage(request.body, "")["total_tokens"]
-        self._p.budgets.reserve(trace.subject, estimate, trace.started)  # nothing is awaited since it was judged
+        if trace.route == "live":  # nothing is awaited since it was judged
+            self._p.budgets.reserve(trace.subject, estimate, trace.started)
         if plan.intent:
             trace.status = "intended"
             await self._p.recorder.record(replace(trace, id=f"{trace.id}/intent"), "call.intent", None)

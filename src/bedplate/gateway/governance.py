@@ -24,6 +24,8 @@ EVALUATE = Action(
 ISSUE_KEY = Action("gateway.key", "gateway:key:issue", "Issue a key for a use case.")
 REVOKE_KEY = Action("gateway.revoke", "gateway:key:issue", "End a key.")
 
+READ_CONTENT = Action("gateway.read", "gateway:content:read", "Read what was asked and answered in a call.")
+
 LIVE = (CALL.name,)
 
 
@@ -84,6 +86,8 @@ def _rung_open(case: Case) -> Finding:
 
 def _model_approved(case: Case) -> Finding:
     asked, approved = str(case.attempt.facts["model"]), str(case.attempt.facts["approved"])
+    if approved and case.attempt.facts["served"] != "yes":
+        return Fail("the upstream it was approved with is not configured here", "configure it, or release again")
     if case.attempt.facts["named"] == "yes" or not approved:
         return Pass()  # without a release no model is approved, and live-release says so
     return Fail(f"the model {asked!r} is not in the live release", f"ask for {approved!r}")
@@ -119,6 +123,7 @@ def _violation() -> Case:
         "model": "other",
         "approved": "this",
         "named": "no",
+        "served": "no",
         "calls_today": 9,
         "tokens_today": 9,
         "calls_budget": 1,
@@ -133,7 +138,7 @@ def _violation() -> Case:
 
 MANIFEST = Manifest(
     plane="gateway",
-    actions=(CALL, EVALUATE, ISSUE_KEY, REVOKE_KEY),
+    actions=(CALL, EVALUATE, ISSUE_KEY, REVOKE_KEY, READ_CONTENT),
     controls=(
         Control(
             "standing-fresh",

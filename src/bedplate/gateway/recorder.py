@@ -30,7 +30,7 @@ class JournalRecorder:
     @property
     def healthy(self) -> bool:
         """Tell whether calls can be recorded."""
-        return self._journal.healthy
+        return self._journal.healthy and self._vault.healthy
 
     async def record(self, trace: Trace, kind: str, content: Mapping[str, Any] | None) -> None:
         """Commit one record; returns after the durable commit. `Unavailable` or `Full` if that cannot be done."""

@@ -280,11 +280,13 @@ class Session:
         if not trace.tokens_out:
             estimated = usage(self._request.body, trace.answer)
             trace.tokens_in, trace.tokens_out = estimated["prompt_tokens"], estimated["completion_tokens"]
-        used = trace.tokens_in + trace.tokens_out
-        self._p.budgets.settle(trace.subject, self._estimate, used, trace.started)
-        self._estimate = used  # settled once, even where a second commit is tried
+        if trace.route == "live":
+            used = trace.tokens_in + trace.tokens_out
+            self._p.budgets.settle(trace.subject, self._estimate, used, trace.started)
+            self._estimate = used  # settled once, even where a second commit is tried
         found = self._p.assess(trace.answer, [(p.ref, p.text) for p in self._passages], self._recipe.unanswered)
-        trace.unanswered, trace.grounded = found.unanswered, found.permille
+        trace.unanswered = found.unanswered
+        trace.grounded = found.permille if self._recipe.index else 1000  # nothing to cite where nothing is retrieved
         content = {"messages": self._request.body["messages"], "answer": trace.answer}
         await self._p.recorder.record(trace, kind, content)
 

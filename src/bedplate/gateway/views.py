@@ -71,17 +71,10 @@ class Calls:
         """Return matching calls, newest first; intents are left out."""
         found: list[Call] = []
         for name, shard in self.shards().items():
-            mine: list[Call] = []
-            before: int | None = None
-            while len(mine) < limit:  # intents are found as well: go on until there are enough calls
-                rows = shard.search(
-                    use_case=use_case, verdict=verdict, text=text, before=before, since=since, limit=limit
-                )
-                mine += [_call(name, row) for row in rows if row.kind != "call.intent"]
-                if len(rows) < limit:
-                    break
-                before = rows[-1].seq
-            found += mine
+            rows = shard.search(
+                use_case=use_case, verdict=verdict, without="call.intent", text=text, since=since, limit=limit
+            )
+            found += [_call(name, row) for row in rows]
         return sorted(found, key=lambda c: (c.at, c.seq), reverse=True)[:limit]
 
     def find(self, call_id: str) -> tuple[Shard, Row, str]:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from bedplate.errors import InvalidInput
 
 from .clock import due
-from .governance import CLOSE, OPEN, RESUME, SUSPEND
+from .governance import CLOSE, OPEN, RESUME, SUSPEND, weighing
 from .ladder import rung_after
 
 if TYPE_CHECKING:
     from bedplate.kernel.approval import Approval
-    from bedplate.kernel.event import Value
+    from bedplate.kernel.event import Data, Value
     from bedplate.kernel.governor import Governor
 
 
@@ -63,14 +63,19 @@ def resume(governor: Governor, by: str, subject: str, reason: str) -> None:
     """Let a use case act again; `NeedsApproval` until the bodies owed by the tier agree."""
     if not reason.strip():
         raise InvalidInput("resuming needs a reason", hint="--reason '...'")
-    with governor.act(by, RESUME, subject, facts={"reason": reason}, summary=f"{subject} acts again: {reason}") as act:
-        act.record("incidents.usecase.resumed", {"reason": reason})
+    case, _ = governor.judge(by, RESUME, subject)
+    _resume(governor, by, subject, {"reason": reason, **weighing(case)})
+
+
+def _resume(governor: Governor, by: str, subject: str, facts: Data) -> None:
+    with governor.act(by, RESUME, subject, facts=facts, summary=f"{subject} acts again: {facts['reason']}") as act:
+        act.record("incidents.usecase.resumed", {"reason": facts["reason"]})
 
 
 def carry_out_resume(governor: Governor, approval: Approval) -> None:
     """Resume what was approved."""
     if approval.state == "granted":
-        resume(governor, approval.requester, approval.subject, str(approval.facts["reason"]))
+        _resume(governor, approval.requester, approval.subject, approval.facts)
 
 
 def close(governor: Governor, by: str, subject: str, incident: str, resolution: str) -> None:

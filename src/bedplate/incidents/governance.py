@@ -5,20 +5,43 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bedplate.kernel.action import Action
+from bedplate.kernel.action import Action, Attempt
+from bedplate.kernel.control import Control, Fail, Finding, Pass
+from bedplate.kernel.decision import Case
 from bedplate.kernel.manifest import Kind, Manifest
 from bedplate.kernel.standing import Rung, Standing
 
 if TYPE_CHECKING:
     from bedplate.kernel.approval import Stage
-    from bedplate.kernel.decision import Case
-    from bedplate.kernel.event import Event
+    from bedplate.kernel.event import Event, Value
 
 
 def _owed(case: Case) -> tuple[Stage, ...]:
     if case.plan is None:
         raise ValueError("no tier, so nobody to ask")
     return case.plan.approvals["resume"]
+
+
+def weighing(case: Case) -> dict[str, Value]:
+    """Say what weighs on a use case: an approval to resume binds exactly this."""
+    standing = case.standing
+    if standing is None:
+        return {}
+    return {"suspended": standing.suspended, "breaches": list(standing.breaches), "release": standing.release}
+
+
+def _unchanged(case: Case) -> Finding:
+    told = {name: case.attempt.facts.get(name) for name in ("suspended", "breaches", "release")}
+    if case.standing is not None and told == weighing(case):
+        return Pass()
+    return Fail("what weighs on it has changed since this was asked", "look again, and ask again: bedplate resume")
+
+
+def _changed() -> Case:
+    facts: dict[str, Value] = {"reason": "canary", "suspended": "", "breaches": [], "release": ""}
+    return Case(
+        Attempt(RESUME, "canary", "usecase/canary", facts), 0, None, Standing("usecase/canary", suspended="more")
+    )
 
 
 OPEN = Action("incidents.open", "incidents:incident:open", "Open an incident and lower the rung by the tier's plan.")
@@ -49,6 +72,17 @@ def _cleared(standing: Standing, event: Event) -> Standing:
 MANIFEST = Manifest(
     plane="incidents",
     actions=(OPEN, SUSPEND, RESUME, CLOSE),
+    controls=(
+        Control(
+            "weight-unchanged",
+            "change",
+            "What a resumption lifts (suspension, open breaches, release) is what was known when it was asked for.",
+            _unchanged,
+            _changed,
+            actions=(RESUME.name,),
+            always=True,
+        ),
+    ),
     kinds=(
         Kind(
             "incidents.incident.opened",

@@ -26,7 +26,8 @@ class Action:
     doc: str
     phase: Phase = "change"
     registered: bool = True  # the subject must have a standing
-    founding: bool = False  # may be done while no operating model is in force
+    founding: tuple[str, ...] = ()  # who may do it while no operating model is in force; "*" is everybody signed in
+    founds: bool = False  # while none is in force, it is decided by the model that is proposed to found
     own: bool = False  # everybody may do it to their own `person/ID`, whatever their seats
     stages: Callable[[Case], tuple[Stage, ...]] | None = None
 

@@ -29,6 +29,7 @@ class Case:
     question: Approval | None = None  # what a vote answers
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     age: int = 0
+    founding: bool = False  # the model is only proposed; none is in force
 
     @property
     def plan(self) -> TierPlan | None:
@@ -119,7 +120,7 @@ def _unlawful(case: Case) -> Reason | None:
     if action.own and attempt.subject == f"person/{attempt.actor}":
         return None
     if model is None:
-        if action.founding:
+        if attempt.actor in action.founding or "*" in action.founding:
             return None
         return Reason("operating-model", "no operating model is in force", "run `bedplate apply operating-model.yaml`")
     keyed = action.phase in {"call", "act"} and attempt.actor.startswith("key/")  # issued by somebody who may

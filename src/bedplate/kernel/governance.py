@@ -18,9 +18,19 @@ if TYPE_CHECKING:
     from .standing import Standing
 
 VOTE = Action(
-    "kernel.vote", "kernel:approval:vote", "Answer an approval that waits for one of your seats.", registered=False
+    "kernel.vote",
+    "kernel:approval:vote",
+    "Answer an approval that waits for one of your seats.",
+    registered=False,
+    founds=True,
 )
-EXPIRE = Action("kernel.expire", "kernel:approval:expire", "Close approvals whose time is over.", registered=False)
+EXPIRE = Action(
+    "kernel.expire",
+    "kernel:approval:expire",
+    "Close approvals whose time is over.",
+    registered=False,
+    founding=("system",),
+)
 BREAK_GLASS = Action(
     "kernel.glass", "kernel:glass:break", "Let changes of one use case pass without approval for some hours, visibly."
 )

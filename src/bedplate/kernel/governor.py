@@ -145,13 +145,15 @@ class Governor:
         """Read everything the decision may look at, in this transaction."""
         fitting = [a for a in tx.approvals(attempt.subject, attempt.action.name) if a.digest == attempt.digest]
         granted = next((a for a in fitting if a.usable(attempt.digest, self.clock())), None)
+        founded = tx.in_force()
         digest = str(attempt.facts.get("release", ""))  # evidence is about the content that the attempt names
         return Case(
             attempt=attempt,
             now=self.clock(),
-            model=None if attempt.action.founding and not tx.in_force() else tx.model(),
+            model=tx.model() if founded or attempt.action.founds else None,
             standing=tx.standing(attempt.subject),
             approval=granted,
+            founding=not founded,
             evidence=tx.evidence(attempt.subject, digest) if digest else {},
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,8 +33,12 @@ if TYPE_CHECKING:
     from bedplate.gateway.door import Door
     from bedplate.kernel.governor import Governor
     from bedplate.kernel.model import OperatingModel, TierPlan
+    from bedplate.kernel.standing import Standing
     from bedplate.portfolio.usecase import UseCaseFile
     from bedplate.releases.gate import Line
+
+
+ACCEPTED = ("domain", "owner", "sponsor", "purpose", "answers", "data")  # what acceptance was about
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,15 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """An upstream that releases may be made for. `address` is in the bundle: another address is another release."""
+
+    address: str
+    model: str  # what `name: default` stands for
+    name: str  # for people
+
+
+@dataclass(frozen=True, slots=True)
 class Workshop:
     """What a release is made with; the composition root hands it over."""
 
@@ -60,18 +74,24 @@ class Workshop:
     engine: Engine
     door: Door
     indexes: Folder
-    upstreams: Mapping[str, tuple[str, str]]  # upstream → (the model it stands for by default, its name for people)
+    upstreams: Mapping[str, Offer]  # by what a use case's file calls them: default, embedded
 
 
-async def release(shop: Workshop, by: str, files: Mapping[str, str], model: OperatingModel, plan: TierPlan) -> Released:
+async def release(
+    shop: Workshop, by: str, files: Mapping[str, str], model: OperatingModel, standing: Standing
+) -> Released:
     """Build, evaluate and gate a release of the use case whose files these are, and ask for it to go live."""
     file = check_use_case(parse(_needed(files, SPEC), SPEC), model)
+    _as_accepted(shop, file, standing)
+    plan = model.tiers[standing.tier]
     suite = parse_suite(_needed(files, file.evals.file), file.evals.file)
     bundle, kept, findings = await asyncio.to_thread(_bundle, shop, by, file, suite, files, plan)
     known = {r["digest"]: r["number"] for r in releases.releases(shop.engine, file.subject)}
     number = known.get(bundle.digest) or releases.next_number(shop.engine, file.subject)
     if bundle.digest not in known:
-        await asyncio.to_thread(build, shop.governor, by, bundle, number, kept, findings)
+        await asyncio.to_thread(build, shop.governor, by, bundle, number, kept)
+    for finding in findings:  # each time: what its making proves grows old like all evidence
+        await asyncio.to_thread(attach, shop.governor, by, file.subject, bundle.digest, finding)
     outcomes = await _asked(shop, by, bundle, recipe(bundle, files[file.prompts.system]), suite)
     return await asyncio.to_thread(_gated, shop, by, bundle, number, suite, outcomes)
 
@@ -100,11 +120,11 @@ def _bundle(
     own = {name: text for name, text in files.items() if not any(_inside(name, d.path) for d in file.data)}
     kept = [text.encode() for text in own.values()]
     prompt = _needed(files, file.prompts.system)
-    upstream, (default, _) = _upstream(shop, file.model.upstream)
+    offer = shop.upstreams.get(file.model.upstream, shop.upstreams["embedded"])
     bundle = Bundle(
         use_case=file.subject,
-        upstream=upstream,
-        model=default if file.model.name == "default" else file.model.name,
+        upstream=offer.address,
+        model=offer.model if file.model.name == "default" else file.model.name,
         prompt=_digest(prompt),
         unanswered=file.unanswered,
         index=datasets[file.retrieval.data] if file.retrieval is not None else "",
@@ -178,7 +198,7 @@ def _gated(shop: Workshop, by: str, bundle: Bundle, number: int, suite: Suite, o
         total=len(outcomes),
         gate=lines,
         failures=tuple(o for o in outcomes if not o.passed),
-        answered_by=shop.upstreams[bundle.upstream][1],
+        answered_by=next(o.name for o in shop.upstreams.values() if o.address == bundle.upstream),
     )
 
 
@@ -193,9 +213,20 @@ def _indexed(
     return index_source(shop.governor, by, file.subject, name, inside, shop.indexes, personal)
 
 
-def _upstream(shop: Workshop, wanted: str) -> tuple[str, tuple[str, str]]:
-    name = wanted if wanted in shop.upstreams else "embedded"
-    return name, shop.upstreams[name]
+def _as_accepted(shop: Workshop, file: UseCaseFile, standing: Standing) -> None:
+    """Refuse files that describe the use case otherwise than it was accepted: who, where, what for and what on."""
+    spec = str(standing.facts.get("portfolio.spec", ""))
+    if not spec:
+        return  # not accepted; the gate says so
+    with shop.engine.connect() as connection:
+        accepted = json.loads(read_blob(connection, spec))
+    now = file.plain()
+    differ = [name for name in ACCEPTED if accepted.get(name) != now.get(name)]
+    if differ:
+        raise InvalidInput(
+            f"{SPEC} differs from what was accepted in: {', '.join(differ)}",
+            hint=f"have it accepted: bedplate apply {SPEC}",
+        )
 
 
 def _inside(name: str, folder: str) -> bool:

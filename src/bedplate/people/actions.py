@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_OID, uuid5
 
 from bedplate.document import Document, InvalidDocument
 from bedplate.errors import InvalidInput
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
     from bedplate.kernel.governor import Governor
 
 LIFETIME = {"invitation": 7 * DAY, "cli": 90 * DAY, "session": 12 * 3600 * SECOND}
-TECHNICAL = ("controls", "guardrails", "monitors", "lease_ms", "sample_percent")
+# What is a technical standard, by its whole path: nobody's id can make a policy look like one.
+TECHNICAL = re.compile(r"tiers\.[1-4]\.(controls|guardrails|monitors|lease_ms|oversight\.sample_percent)(\.|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +72,16 @@ def apply_model(governor: Governor, by: str, file: OperatingModelFile, in_force:
         digest = act.keep(content)
         act.record("kernel.model.proposed", {"digest": digest})
     touches: list[Value] = [*sorted({c.needs for c in changes})]
-    facts: dict[str, Value] = {"digest": digest, "touches": touches, "posture": file.posture}
+    base = hashlib.sha256(canonical(in_force)).hexdigest() if in_force is not None else ""
+    facts: dict[str, Value] = {"digest": digest, "base": base, "touches": touches, "posture": file.posture}
     _apply(governor, by, facts)
     return digest
 
 
 def carry_out_apply(governor: Governor, approval: Approval) -> None:
     """Put in force what was approved."""
-    _apply(governor, approval.requester, dict(approval.facts))
+    if approval.state == "granted":
+        _apply(governor, approval.requester, dict(approval.facts))
 
 
 def _apply(governor: Governor, by: str, facts: dict[str, Value]) -> None:
@@ -85,19 +91,28 @@ def _apply(governor: Governor, by: str, facts: dict[str, Value]) -> None:
         act.record("kernel.model.applied", data)
 
 
-def invite(governor: Governor, by: str, person: str, name: str) -> Token:
-    """Let somebody open an account: the returned code works once, for seven days."""
+def invite(governor: Governor, by: str, person: str, name: str, *, known: bool = False) -> Token:
+    """Let somebody open an account: the returned code works once, for seven days.
+
+    `known` tells that they have one: then the code signs in as them, and only the operator may make it.
+    """
     token = mint("i")
-    with governor.act(by, INVITE, f"person/{person}", facts={"person": person}) as act:
+    with governor.act(
+        by, INVITE, f"person/{person}", facts={"person": person, "known": "yes" if known else "no"}
+    ) as act:
         data: dict[str, Value] = {"person": person, "name": name, "token": token.id, "digest": token.digest}
         act.record("people.account.invited", {**data, "expires": governor.clock() + LIFETIME["invitation"]})
     return token
 
 
 def sign_in(governor: Governor, person: str, purpose: Purpose, *, spend: str = "") -> Token:
-    """Issue a token to somebody who has proved who they are; `spend` is the invitation that proved it."""
+    """Issue a token to somebody who has proved who they are; `spend` is the invitation that proved it.
+
+    An invitation is spent by an event whose id is made of it, so that of two at once only one succeeds.
+    """
     token = mint("t")
-    with governor.act(person, SIGN_IN, f"person/{person}") as act:
+    once = str(uuid5(NAMESPACE_OID, f"bedplate:invitation:{spend}")) if spend else ""
+    with governor.act(person, SIGN_IN, f"person/{person}", request=once) as act:
         if spend:
             act.record("people.token.revoked", {"token": spend})
         data: dict[str, Value] = {"person": person, "token": token.id, "digest": token.digest, "purpose": purpose}
@@ -119,7 +134,7 @@ def set_password(governor: Governor, person: str, keep: Callable[[], None]) -> N
 
 
 def _needs(path: str) -> str:
-    return "technical" if any(part in path.split(".") for part in TECHNICAL) else "policy"
+    return "technical" if TECHNICAL.match(path) else "policy"
 
 
 def _flat(value: Any, path: str = "") -> dict[str, str]:  # noqa: ANN401  plain JSON
@@ -131,9 +146,16 @@ def _flat(value: Any, path: str = "") -> dict[str, str]:  # noqa: ANN401  plain 
     if isinstance(value, list) and value and all(isinstance(i, dict) for i in value):
         flat = {}
         for index, inner in enumerate(value):
-            flat |= _flat(inner, f"{path}.{inner.get('id', inner.get('tier', index))}")
+            flat |= _flat(inner, f"{path}.{_name(inner, index)}")
         return flat
     return {path: value if isinstance(value, str) else json.dumps(value, sort_keys=True)}
+
+
+def _name(item: dict[str, Any], index: int) -> str:
+    """Name an item of a list by what it is about, so that its place in the file does not matter."""
+    if "impact" in item and "autonomy" in item:
+        return f"{item['impact']}-{item['autonomy']}"
+    return str(item.get("id", item.get("tier", index)))
 
 
 def _list(value: Value) -> Sequence[Value]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from bedplate.kernel.action import Action
+from bedplate.kernel.action import Action, Attempt
 from bedplate.kernel.approval import Stage
+from bedplate.kernel.authority import OPERATOR
+from bedplate.kernel.canary import model_for_canaries
+from bedplate.kernel.control import Control, Fail, Finding, Pass
+from bedplate.kernel.decision import Case
 from bedplate.kernel.manifest import Kind, Manifest
-
-if TYPE_CHECKING:
-    from bedplate.kernel.decision import Case
 
 ORGANISATION = "organisation"
 
@@ -28,19 +27,72 @@ def _touched(case: Case) -> tuple[Stage, ...]:
 
 
 PROPOSE_MODEL = Action(
-    "people.propose", "people:model:propose", "Propose an operating model.", registered=False, founding=True
+    "people.propose", "people:model:propose", "Propose an operating model.", registered=False, founding=("*",)
 )
 APPLY_MODEL = Action(
-    "people.apply", "people:model:apply", "Put an operating model in force.", registered=False, stages=_touched
+    "people.apply",
+    "people:model:apply",
+    "Put an operating model in force.",
+    registered=False,
+    founds=True,
+    stages=_touched,
 )
 INVITE = Action(
-    "people.invite", "people:account:invite", "Invite somebody to sign in.", registered=False, founding=True
+    "people.invite", "people:account:invite", "Invite somebody to sign in.", registered=False, founding=(OPERATOR,)
 )
 SIGN_IN = Action("people.signin", "people:account:use", "Sign in, or sign out.", registered=False, own=True)
+
+
+def _base_current(case: Case) -> Finding:
+    if case.model is None:
+        raise ValueError("no operating model")
+    base = "" if case.founding else case.model.digest
+    if case.attempt.facts["base"] == base:
+        return Pass()
+    return Fail("the operating model in force is not the one this was compared with", "apply the file again")
+
+
+def _other_base() -> Case:
+    attempt = Attempt(APPLY_MODEL, "canary", ORGANISATION, {"base": "another"})
+    return Case(attempt, 0, model_for_canaries(), None)
+
+
+def _account_new(case: Case) -> Finding:
+    if case.attempt.facts["known"] == "no" or case.attempt.actor == OPERATOR:
+        return Pass()
+    return Fail(
+        f"{case.attempt.facts['person']} has an account", "the host's operator can: bedplate invite --data FOLDER"
+    )
+
+
+def _known_account() -> Case:
+    attempt = Attempt(INVITE, "canary", "person/canary", {"person": "canary", "known": "yes"})
+    return Case(attempt, 0, model_for_canaries(), None)
+
 
 MANIFEST = Manifest(
     plane="people",
     actions=(PROPOSE_MODEL, APPLY_MODEL, INVITE, SIGN_IN),
+    controls=(
+        Control(
+            "base-current",
+            "change",
+            "An operating model is applied to the one it was compared with, so that the bodies it touches were asked.",
+            _base_current,
+            _other_base,
+            actions=(APPLY_MODEL.name,),
+            always=True,
+        ),
+        Control(
+            "account-new",
+            "change",
+            "Only the host's operator invites somebody who has an account: an invitation signs in as that person.",
+            _account_new,
+            _known_account,
+            actions=(INVITE.name,),
+            always=True,
+        ),
+    ),
     kinds=(
         Kind(
             "people.account.invited",

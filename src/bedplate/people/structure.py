@@ -10,6 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from bedplate.kernel.approval import MAY_DECIDE
 from bedplate.kernel.model import RETENTION_FLOOR_DAYS
 
+# What the worker does by itself; a model that takes one of these away would switch oversight off.
+SYSTEMS = frozenset(
+    {
+        "evidence:shard:anchor",
+        "incidents:incident:open",
+        "kernel:approval:expire",
+        "models:measure:record",
+        "portfolio:usecase:decline",
+    }
+)
 Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]{0,62}$")]
 YesNo = Literal["yes", "no"]
 _SEAT = re.compile(r"(?P<body>board|coe|domain|audit)\.(?P<role>[a-z]+)(@(?P<domain>[a-z][a-z0-9-]*))?")
@@ -205,6 +215,9 @@ def dangling(
             for place, pattern in enumerate(patterns)
             if not _PATTERN.fullmatch(pattern)
         ]
+    for permission in sorted(SYSTEMS):
+        if "system" not in file.permissions.get(permission, ()):
+            wrong.append((["permissions", permission], "must list system: without it, monitors and records stop"))
     for index, tier in enumerate(file.tiers):
         wrong += [
             (["tiers", index, "controls", place], f"no control {name!r}; known: {', '.join(sorted(controls))}")
@@ -228,7 +241,10 @@ def _unreachable(file: OperatingModelFile, index: int, tier: TierPart) -> list[t
                 "coe": ("coe.chair", "coe.member"),
                 "domain": ("domain.approver",),
             }
-            have = sum(any(s.partition("@")[0] in seats[stage.body] for s in p.seats) for p in file.people)
+            places = [f"@{d.id}" for d in file.domains] if stage.body == "domain" else [""]
+            have = min(
+                sum(any(f"{seat}{at}" in p.seats for seat in seats[stage.body]) for p in file.people) for at in places
+            )
             if have < stage.quorum:
                 message = (
                     f"quorum {stage.quorum} cannot be reached: {have} people hold a voting seat of the {stage.body}"

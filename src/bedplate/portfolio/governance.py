@@ -84,8 +84,11 @@ def _proposed(standing: Standing, event: Event) -> Standing:
 
 
 def _accepted(standing: Standing, event: Event) -> Standing:
-    stage = standing.stage if standing.stage == "live" else "accepted"
-    return replace(_described(standing, event), stage=stage)
+    raised = int(str(event.data["tier"])) > standing.tier
+    now = _described(standing, event).with_facts(portfolio__spec=event.data["spec"])
+    if standing.stage == "live" and not raised:
+        return replace(now, stage="live")
+    return replace(now, stage="accepted", release="", rung=Rung.OFF)  # a higher tier owes more than its release proved
 
 
 def _described(standing: Standing, event: Event) -> Standing:

@@ -72,10 +72,10 @@ def _shown(row: Row[Any]) -> UseCase:
     return UseCase(
         subject=row.subject,
         id=row.subject.partition("/")[2],
-        title=row.title,
-        owner=row.owner,
+        title=now.title or row.title,
+        owner=now.owner or row.owner,
         sponsor=row.sponsor,
-        domain=row.domain,
+        domain=now.domain or row.domain,
         bucket=row.bucket,
         purpose=row.purpose,
         impact=now.impact or row.impact,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from bedplate.errors import Conflict, InvalidInput, NeedsApproval
+from bedplate.errors import InvalidInput, NeedsApproval
 from bedplate.kernel.clock import DAY
+from bedplate.kernel.standing import Rung
 
 from .gate import Line, evaluate
 from .governance import ATTACH, BUILD, GO_LIVE
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bedplate.kernel.approval import Approval
+    from bedplate.kernel.decision import Case
     from bedplate.kernel.event import Value
     from bedplate.kernel.governor import Act, Governor
 
@@ -31,17 +33,13 @@ class Finding:
     content: bytes = b""
 
 
-def build(
-    governor: Governor, by: str, bundle: Bundle, number: int, kept: Sequence[bytes], findings: Sequence[Finding]
-) -> str:
-    """Record a bundle with the contents it names and what is proven by its making; returns its digest."""
+def build(governor: Governor, by: str, bundle: Bundle, number: int, kept: Sequence[bytes]) -> str:
+    """Record a bundle with the contents it names; returns its digest."""
     digest = bundle.digest
     with governor.act(by, BUILD, bundle.use_case, facts={"release": digest}) as act:
         for content in (*kept, bundle.content()):
             act.keep(content)
         act.record("releases.release.built", {"release": digest, "number": number})
-        for finding in findings:
-            _attach(governor, act, digest, finding)
     return digest
 
 
@@ -68,13 +66,17 @@ def go_live(governor: Governor, by: str, subject: str, digest: str, number: int)
     with governor.act(by, GO_LIVE, subject, facts=facts, summary=summary) as act:
         standing = act.case.standing
         previous = standing.release if standing is not None else ""
-        if previous == digest and standing is not None and not standing.breaches:
-            raise Conflict(f"release {number} is live already", code="no-change")
         act.record("releases.release.live", {"release": digest, "number": number, "previous": previous})
 
 
 def ask_to_go_live(governor: Governor, by: str, subject: str, digest: str, number: int) -> str:
-    """Go live or ask for it; returns the approval's id, or "" once it is live."""
+    """Go live or ask for it; returns the approval's id, or "" once it is live.
+
+    What is live already is asked for again only to climb back, or in the last tenth of its review interval.
+    """
+    case, _ = governor.judge(by, GO_LIVE, subject, {"release": digest, "number": number})
+    if _current(case, digest):
+        return ""
     try:
         go_live(governor, by, subject, digest, number)
     except NeedsApproval as asked:
@@ -87,6 +89,14 @@ def carry_out_live(governor: Governor, approval: Approval) -> None:
     if approval.state == "granted":
         facts = approval.facts
         go_live(governor, approval.requester, approval.subject, str(facts["release"]), int(str(facts["number"])))
+
+
+def _current(case: Case, digest: str) -> bool:
+    standing, plan = case.standing, case.plan
+    if standing is None or plan is None or standing.release != digest or standing.suspended or standing.breaches:
+        return False
+    live_at = int(str(standing.facts["releases.live_at"]))
+    return standing.rung is Rung.ACT and case.now < live_at + plan.review_days * DAY * 9 // 10
 
 
 def _attach(governor: Governor, act: Act, digest: str, finding: Finding) -> None:

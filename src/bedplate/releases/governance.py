@@ -91,7 +91,7 @@ MANIFEST = Manifest(
         ),
         _gate(
             "evals-passed",
-            "The eval suite passed, by the lower bound of its interval or its count.",
+            "The share of eval cases that passed reaches what the use case asks for.",
             "mend what failed, then release again",
             always=True,
         ),
@@ -115,7 +115,11 @@ MANIFEST = Manifest(
             "Somebody tried to break it, and what they found is on record.",
             "attach the report: POST /api/use-cases/ID/evidence",
         ),
-        _gate("stop-drilled", "The stop was practised in the last 90 days.", "run the drill and attach its record"),
+        _gate(
+            "stop-drilled",
+            "The stop was practised, on evidence not yet expired.",
+            "run the drill and attach its record",
+        ),
     ),
     kinds=(
         Kind("releases.release.built", {"release": "text", "number": "int"}, "An immutable bundle was made."),

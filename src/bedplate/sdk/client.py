@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 
 import urllib3
 
+from bedplate.document import Complaint, InvalidDocument
 from bedplate.errors import (
     BedplateError,
     Conflict,
@@ -32,6 +33,7 @@ _BY_STATUS: Mapping[int, type[BedplateError]] = {
     413: InvalidInput,
     422: InvalidInput,
     500: BedplateError,
+    502: Unreachable,
     503: Unavailable,
 }
 Json = dict[str, Any]
@@ -206,4 +208,6 @@ def _error(status: int, told: Json) -> BedplateError:
         return Denied(message, hint=hint, reasons=reasons)
     if code == Tampered.code:
         return Tampered(message, hint=hint)
+    if error.get("complaints"):
+        return InvalidDocument([Complaint(**c) for c in error["complaints"]])
     return _BY_STATUS.get(status, BedplateError)(message, hint=hint, code=code or None)

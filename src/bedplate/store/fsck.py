@@ -43,6 +43,7 @@ def verify_ledger(engine: Engine) -> int:
 def compare_read_tables(engine: Engine, projector: Projector) -> list[str]:
     """Rebuild every read table from the ledger, compare, and put everything back; names the tables that differ."""
     with writing(engine.connect()) as connection, connection.begin() as transaction:
+        connection.execute(select(t.head.c.id).with_for_update())  # nobody writes while the two are compared
         before = projector.dump(connection)
         projector.rebuild(connection)
         after = projector.dump(connection)

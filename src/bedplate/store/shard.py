@@ -195,6 +195,7 @@ class Shard:
         use_case: str = "",
         verdict: str = "",
         kind: str = "",
+        without: str = "",
         text: str = "",
         before: int | None = None,
         since: int = 0,
@@ -202,8 +203,8 @@ class Shard:
     ) -> list[Row]:
         """Return up to `limit` matching records, newest (highest seq) first; an empty filter matches all.
 
-        `before` is a seq (pass the last row's to get the next page), `since` is in microseconds since the epoch,
-        `text` is looked for in the entry's bytes without regard to ASCII case.
+        `without` leaves out records of this kind, `before` is a seq (pass the last row's to get the next page),
+        `since` is in microseconds since the epoch, `text` is looked for in the entry's bytes, whatever its ASCII case.
         """
         where: list[str] = ["at >= ?"]
         bound: list[str | int] = [since]
@@ -211,6 +212,9 @@ class Shard:
             if value:
                 where.append(f"{column} = ?")
                 bound.append(value)
+        if without:
+            where.append("kind <> ?")
+            bound.append(without)
         if text:
             where.append("instr(lower(CAST(entry AS TEXT)), lower(?))")
             bound.append(text)

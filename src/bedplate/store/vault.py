@@ -218,6 +218,11 @@ class Vault:
         with self._storing():
             self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
+    @property
+    def healthy(self) -> bool:
+        """Tell whether keys can be kept."""
+        return not self._failure
+
     def _must_work(self) -> None:
         if self._failure:
             msg = f"the vault at {self.path} takes nothing: {self._failure}"
