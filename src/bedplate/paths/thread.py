@@ -18,7 +18,7 @@ from bedplate.models.actions import record_evaluation
 from bedplate.models.suite import Outcome, Suite, parse_suite, score, summarise
 from bedplate.portfolio.actions import check_use_case
 from bedplate.releases import views as releases
-from bedplate.releases.actions import Finding, ask_to_go_live, attach, build, gate
+from bedplate.releases.actions import Finding, ask_to_go_live, build, gate, prove
 from bedplate.releases.bundle import Bundle
 from bedplate.store.reads import read_blob
 
@@ -91,7 +91,7 @@ async def release(
     if bundle.digest not in known:
         await asyncio.to_thread(build, shop.governor, by, bundle, number, kept)
     for finding in findings:  # each time: what its making proves grows old like all evidence
-        await asyncio.to_thread(attach, shop.governor, by, file.subject, bundle.digest, finding)
+        await asyncio.to_thread(prove, shop.governor, by, file.subject, bundle.digest, finding)
     outcomes = await _asked(shop, by, bundle, recipe(bundle, files[file.prompts.system]), suite)
     return await asyncio.to_thread(_gated, shop, by, bundle, number, suite, outcomes)
 
@@ -169,7 +169,7 @@ def _evaluated(shop: Workshop, by: str, bundle: Bundle, suite: Suite, outcomes: 
     content = canonical({"results": results, "passed": summary.passed, "total": summary.total})
     passed = summary.permille >= bundle.pass_percent * 10
     finding = Finding("evals-passed", "proven" if passed else "contradicted", said, content)
-    attach(shop.governor, by, bundle.use_case, bundle.digest, finding)
+    prove(shop.governor, by, bundle.use_case, bundle.digest, finding)
 
 
 def _cited(answer: str, refs: list[str]) -> list[str]:

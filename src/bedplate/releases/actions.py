@@ -10,7 +10,7 @@ from bedplate.kernel.clock import DAY
 from bedplate.kernel.standing import Rung
 
 from .gate import Line, evaluate
-from .governance import ATTACH, BUILD, GO_LIVE
+from .governance import ATTACH, BUILD, GO_LIVE, PROVE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,8 +43,14 @@ def build(governor: Governor, by: str, bundle: Bundle, number: int, kept: Sequen
     return digest
 
 
+def prove(governor: Governor, by: str, subject: str, digest: str, finding: Finding) -> None:
+    """Record what making or evaluating a release has shown. Only the steel thread calls it, with what it saw."""
+    with governor.act(by, PROVE, subject, facts={"release": digest, "control": finding.control}) as act:
+        _attach(governor, act, digest, finding)
+
+
 def attach(governor: Governor, by: str, subject: str, digest: str, finding: Finding) -> None:
-    """Attach evidence to a release; `InvalidInput` if no such control is declared."""
+    """Attach what somebody found out about a release; `InvalidInput` if no such control is declared."""
     if finding.control not in governor.catalogue.controls:
         known = ", ".join(sorted(governor.catalogue.controls))
         raise InvalidInput(f"there is no control {finding.control}", hint=f"known: {known}")

@@ -25,7 +25,8 @@ def _owed(case: Case) -> tuple[Stage, ...]:
 
 
 BUILD = Action("releases.build", "releases:release:build", "Build a release and evaluate it.")
-ATTACH = Action("releases.attach", "releases:evidence:attach", "Attach evidence to a release.")
+PROVE = Action("releases.prove", "releases:release:build", "Record what making or evaluating a release has shown.")
+ATTACH = Action("releases.attach", "releases:evidence:attach", "Attach what somebody found out about a release.")
 GO_LIVE = Action("releases.golive", "releases:release:build", "Take a release live.", phase="release", stages=_owed)
 
 
@@ -63,6 +64,22 @@ def _bare() -> Case:
     return Case(Attempt(GO_LIVE, "canary", "usecase/canary", {"release": "0" * 64}), 0, None, standing)
 
 
+MADE = frozenset({"prompt-pinned", "sources-versioned", "runbook-present", "evals-passed"})  # shown by machine alone
+
+
+def _not_made(case: Case) -> Finding:
+    name = str(case.attempt.facts["control"])
+    if name in MADE:
+        return Fail(
+            f"{name} is shown by making and evaluating a release, not asserted", "release again: bedplate release"
+        )
+    return Pass()
+
+
+def _asserted() -> Case:
+    return Case(Attempt(ATTACH, "canary", "usecase/canary", {"control": "evals-passed"}), 0, None, None)
+
+
 def _gate(name: str, doc: str, fix: str, *, always: bool = False) -> Control:
     return Control(name, "release", doc, _evidenced(name, fix), _bare, actions=(GO_LIVE.name,), always=always)
 
@@ -77,8 +94,17 @@ def _live(standing: Standing, event: Event) -> Standing:
 
 MANIFEST = Manifest(
     plane="releases",
-    actions=(BUILD, ATTACH, GO_LIVE),
+    actions=(BUILD, PROVE, ATTACH, GO_LIVE),
     controls=(
+        Control(
+            "evidence-attested",
+            "change",
+            "People attach attestations only; what a machine can show, nobody may assert.",
+            _not_made,
+            _asserted,
+            actions=(ATTACH.name,),
+            always=True,
+        ),
         Control("accepted", "release", "The use case was accepted into the portfolio.", _accepted, _bare, always=True),
         Control(
             "not-suspended-release", "release", "The use case is not suspended.", _not_suspended, _bare, always=True
