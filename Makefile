@@ -44,7 +44,7 @@ demo: setup
 test: setup
 	@rm -f $(TESTED)
 	$(BIN)/coverage erase
-	$(BIN)/pytest -m "not slow" --cov --cov-report= --cov-fail-under=0 $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not slow" -n auto --dist loadfile --cov --cov-report= --cov-fail-under=0 $(PYTEST_ARGS)
 	@if [ -z "$(PYTEST_ARGS)" ]; then touch $(TESTED); fi
 
 # Coverage is that of the last whole quick run; it runs again only if something changed since.

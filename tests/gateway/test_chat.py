@@ -109,7 +109,7 @@ def test_a_wrong_key_is_an_authentication_error(harbour: Harbour, *, stream: boo
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_unknown_model_is_refused_by_name(harbour: Harbour, *, stream: bool) -> None:
-    with pytest.raises(openai.PermissionDeniedError, match="gpt-5.9") as told:
+    with pytest.raises(openai.PermissionDeniedError, match=r"gpt-5\.9") as told:
         harbour.openai().chat.completions.create(model="gpt-5.9", messages=MESSAGES, stream=stream)
 
     [reason] = _reasons(told.value)
@@ -197,13 +197,13 @@ def test_a_revoked_key_has_ended_and_another_has_not(mine: Harbour) -> None:
     made = leo.issue_key(HR, "second")
     old = mine.openai()
     new = mine.with_key(str(made["key"]))
-    assert new.chat.completions.create(model="default", messages=MESSAGES)
+    new.chat.completions.create(model="default", messages=MESSAGES)
 
     leo.post(f"/api/keys/{made['id']}/revoke", {"reason": "lost"})
 
     with pytest.raises(openai.AuthenticationError, match="ended"):
         new.chat.completions.create(model="default", messages=MESSAGES)
-    assert old.chat.completions.create(model="default", messages=MESSAGES)
+    old.chat.completions.create(model="default", messages=MESSAGES)
 
 
 def test_the_budget_is_a_hard_stop_for_64_at_once_and_after_a_restart() -> None:

@@ -582,10 +582,8 @@ SLIPPED = {
 @pytest.mark.parametrize("after", [False, True])
 def test_no_client_can_slip_in_passages(slipped: list[dict[str, Any]], *, after: bool) -> None:
     asked = [{"role": "user", "content": "How many days of annual leave do employees receive?"}]
-    if slipped[0]["role"] == "user":
-        messages = slipped + asked
-    else:
-        messages = asked + slipped if after else slipped + asked
+    last = after and slipped[0]["role"] != "user"  # the last thing a user says is the question
+    messages = asked + slipped if last else slipped + asked
     embedded = Gateway(retrieve=passages, recipe={"upstream": "embedded", "model": EMBEDDED_MODEL})
     remote = ScriptedUpstream()
 
@@ -687,8 +685,9 @@ def test_parallel_calls_cannot_pass_the_budget_together(tier: int, *, stream: bo
 
     async def one() -> int:
         answer = await gateway.complete(stream=stream)
-        async for _ in answer.events or _none():
-            pass
+        if answer.events is not None:
+            async for _ in answer.events:
+                pass
         return answer.status
 
     async def run() -> list[int]:
@@ -699,11 +698,6 @@ def test_parallel_calls_cannot_pass_the_budget_together(tier: int, *, stream: bo
     assert (statuses.count(200), statuses.count(403)) == (10, 54)
     assert len(upstream.seen) == 10
     assert [r[0] for r in next(e for e in gateway.records.all if e["reasons"])["reasons"]] == ["within-budget"]
-
-
-async def _none() -> AsyncIterator[bytes]:
-    return
-    yield b""
 
 
 def test_tokens_are_a_hard_stop_too_and_a_new_day_lifts_it() -> None:

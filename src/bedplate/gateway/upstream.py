@@ -150,6 +150,7 @@ class Remote:
     @asynccontextmanager
     async def _sent(self, body: dict[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
         import aiohttp  # noqa: PLC0415  costs 150 ms; only a remote upstream needs it
+        from aiohttp.http_exceptions import HttpProcessingError  # noqa: PLC0415  as above: a line too long, say
 
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=min(10, self._timeout), sock_read=self._timeout)
@@ -163,7 +164,7 @@ class Remote:
             raise UpstreamFailed(
                 f"the upstream was silent for {self._timeout:g} s", status=504, hint="try again"
             ) from None
-        except (aiohttp.ClientError, OSError, ValueError) as broken:
+        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as broken:
             raise UpstreamFailed(f"the upstream failed: {type(broken).__name__}", hint="try again") from broken
 
 
