@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Schema = TypeVar("Schema", bound="BaseModel")
 MAX_BYTES = 1 << 20
+MAX_DEPTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ def parse(text: str | bytes, name: str) -> Document:
         raise InvalidDocument([Complaint(name, 1, 1, "(file)", f"larger than {MAX_BYTES} bytes")])
     try:
         source = text.decode() if isinstance(text, bytes) else text
+        _bounded(source, name)
         root = YAML(typ="rt").load(source)
     except MarkedYAMLError as wrong:
         mark = wrong.problem_mark or wrong.context_mark
@@ -106,6 +108,24 @@ def parse(text: str | bytes, name: str) -> Document:
     if not isinstance(root, dict):
         raise InvalidDocument([Complaint(name, 1, 1, "(file)", "expected keys and values at the top")])
     return Document(name, root)
+
+
+def _bounded(source: str, name: str) -> None:
+    """Refuse what grows out of all proportion when it is read: aliases of aliases, and deep nesting."""
+    from ruamel.yaml import YAML  # noqa: PLC0415  as in parse
+    from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent  # noqa: PLC0415
+
+    depth = 0
+    for event in YAML(typ="rt").parse(source):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        wrong = ""
+        if isinstance(event, AliasEvent):
+            wrong = "aliases (*name) are not read here; write the value out"
+        elif depth > MAX_DEPTH:
+            wrong = f"nested more than {MAX_DEPTH} levels deep"
+        if wrong:
+            mark = event.start_mark
+            raise InvalidDocument([Complaint(name, mark.line + 1, mark.column + 1, "(file)", wrong)])
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  YAML is what it is until the schema has seen it

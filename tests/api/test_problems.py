@@ -117,7 +117,7 @@ BROKEN = {
     "no such question": (GOOD.replace("  acts-alone: no", "  asks-alone: no"), "use-case.yaml", "answers.asks-alone"),
     "a list": ("- a\n- b\n", "use-case.yaml", "(file)"),
     "empty": ("", "use-case.yaml", "(file)"),
-    "deep": ("a: " + "[" * 2_000 + "]" * 2_000, "use-case.yaml", None),
+    "deep": ("a: " + "[" * 500 + "]" * 500, "use-case.yaml", None),
     "a Python object": ("a: !!python/object/apply:os.system [echo]\n", "use-case.yaml", None),
     "NUL": ("a: \0\n", "use-case.yaml", None),
     "its own parent": ("a: &a\n  b: *a\n", "use-case.yaml", None),
@@ -215,13 +215,11 @@ def test_a_client_that_leaves_mid_body_changes_nothing(harbour: Harbour) -> None
     assert harbour.person("victor").use_case(HR) == before
 
 
-@pytest.mark.xfail(
-    run=False, reason="document.py expands aliases without a bound: minutes of work, gigabytes of memory"
-)
 def test_a_billion_laughs_are_refused(harbour: Harbour) -> None:
     pairs = zip("abcdefgh", "bcdefghi", strict=True)
     text = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 10)}]\n" for a, b in pairs)
 
-    status, _ = harbour.api("POST", "/api/use-cases/plan", {"name": "f", "text": text}, harbour.token("leo"))
+    status, told = harbour.api("POST", "/api/use-cases/plan", {"name": "f", "text": text}, harbour.token("leo"))
 
     assert status == 422
+    assert told["error"]["complaints"][0]["line"] == 2

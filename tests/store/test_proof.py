@@ -329,7 +329,7 @@ entries = st.binary(min_size=1, max_size=60)
 
 
 @given(entries, numbers, numbers, hashes, entries, numbers, hashes)
-def test_every_proof_reads_back(  # noqa: PLR0913, PLR0917 (the parts of a proof)
+def test_every_proof_reads_back(
     call: bytes,
     call_index: int,
     size: int,

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from bedplate.data import views as data
 from bedplate.document import parse
 from bedplate.errors import InvalidInput, NotFound
 from bedplate.models import views as models
@@ -70,6 +71,12 @@ def attach(at: At, me: Me, name: Id, body: Attached) -> dict[str, Any]:
     finding = Finding(body.control, body.outcome, body.summary, body.content.encode())
     actions.attach(at.governor, me.person, subject, digest, finding)
     return {"evidence": views.evidence(at.engine, subject, digest, at.clock())}
+
+
+@router.get("/use-cases/{name}/sources")
+def sources(at: At, me: Me, name: Id) -> dict[str, Any]:  # noqa: ARG001  as above
+    """List the versions of what the use case answers from, newest first."""
+    return {"sources": data.sources(at.engine, f"usecase/{name}")}
 
 
 @router.get("/use-cases/{name}/evaluations")
