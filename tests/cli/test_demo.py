@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-
 from tests.postgres import Postgres
 
 if TYPE_CHECKING:
