@@ -36,6 +36,7 @@ import bedplate.releases.tables as releases_tables
 from bedplate.data.index import Index
 from bedplate.errors import Conflict, InvalidInput, NotFound, Tampered
 from bedplate.evidence.actions import note_segment
+from bedplate.evidence.audit import audit
 from bedplate.evidence.views import events
 from bedplate.gateway.budget import Budgets
 from bedplate.gateway.door import Door
@@ -260,11 +261,11 @@ def open_installation(settings: Settings, clock: Clock = wall_clock, *, apart: b
     key = signing_key(settings.data)
     witness, witness_key = _witness(settings, key)
     anchor = Anchor(engine, key, clock, witness)
-    faults = _checked(engine, anchor)
-    ledger.refuses = "; ".join(faults)
     vault = Vault(settings.data / "vault.db", settings.data / "keys" / "kek")
     journal = open_shard(settings.data / "journal", vault)
     calls = Calls(settings.data / "journal", vault.open)
+    faults = list(audit(engine, anchor.check, calls.shards()).faults)
+    ledger.refuses = "; ".join(faults)
     upstreams, defaults = _upstreams(settings, clock)
     follower = Follower(ledger.size, lambda: load_snapshot(engine, ledger), settings.follow_ms)
     indexes = settings.data / "indexes"
@@ -386,16 +387,6 @@ class _Retriever:
             self._open[version] = Index.open(self._folder, version)
         found = self._open[version].search(question, top)
         return [Numbered(n, p.ref, f"{p.title} › {p.heading}", p.text) for n, p in enumerate(found, 1)]
-
-
-def _checked(engine: Engine, anchor: Anchor) -> list[str]:
-    faults = []
-    for check in (lambda: verify_ledger(engine), anchor.check):
-        try:
-            check()
-        except Tampered as fault:
-            faults.append(fault.message)
-    return faults
 
 
 def _witness(settings: Settings, key: SigningKey) -> tuple[Witness | None, VerifierKey | None]:

@@ -91,7 +91,7 @@ class Document:
 def parse(text: str | bytes, name: str) -> Document:
     """Parse one YAML mapping; `InvalidDocument` names the place of a syntax error or a duplicate key."""
     from ruamel.yaml import YAML  # noqa: PLC0415  costs 60 ms
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError  # noqa: PLC0415
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError  # noqa: PLC0415  as above
 
     if len(text) > MAX_BYTES:
         raise InvalidDocument([Complaint(name, 1, 1, "(file)", f"larger than {MAX_BYTES} bytes")])
@@ -113,7 +113,7 @@ def parse(text: str | bytes, name: str) -> Document:
 def _bounded(source: str, name: str) -> None:
     """Refuse what grows out of all proportion when it is read: aliases of aliases, and deep nesting."""
     from ruamel.yaml import YAML  # noqa: PLC0415  as in parse
-    from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent  # noqa: PLC0415
+    from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent  # noqa: PLC0415  as above
 
     depth = 0
     for event in YAML(typ="rt").parse(source):

@@ -98,9 +98,12 @@ def test_a_flipped_bit_in_a_record_not_yet_sealed_stops_the_start(data: Path) ->
     assert f"shard-0 seq {seq}" in server.said()
 
 
-def test_a_flipped_bit_in_a_sealed_record_is_named_by_the_next_check(data: Path) -> None:
+def test_a_flipped_bit_in_a_sealed_record_is_named_at_the_start_and_by_a_check(data: Path) -> None:
     flip(data / "journal" / "shard-0.db", "rec", "entry", 2)
     with Server(data) as server:
+        ready = served.fetch(server.url, "/readyz")
+        assert ready[0] == 503
+        assert b"shard-0 seq 2" in ready[2]
         assert _faults(served.harbour(server), "shard-0 seq 2")
 
 

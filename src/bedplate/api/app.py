@@ -83,7 +83,7 @@ def _told(_request: Request, error: Exception) -> JSONResponse:
     status = status_of(error)
     if status >= 500:  # noqa: PLR2004  ours to look into
         log.error("api.failed", code=error.code, message=error.message)
-    headers = {"www-authenticate": "Bearer"} if status == 401 else {}  # noqa: PLR2004
+    headers = {"www-authenticate": "Bearer"} if status == 401 else {}  # noqa: PLR2004  HTTP's own number
     return JSONResponse(body_of(error), 413 if error.code == "request-too-large" else status, headers)
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse
 
-from bedplate.errors import BedplateError
 from bedplate.evidence import views
+from bedplate.evidence.audit import audit
 from bedplate.kernel.clock import rfc3339
 from bedplate.kernel.event import Event
-from bedplate.store.fsck import compare_read_tables, verify_ledger
 
 from .session import At, Me
 
@@ -64,26 +61,5 @@ def key(at: At) -> str:
 @router.post("/ledger/verify")
 def verify(at: At, me: Me) -> dict[str, Any]:  # noqa: ARG001  as above
     """Recompute the ledger, its read tables and every journal shard; lists what is wrong."""
-    return checked(at)
-
-
-def checked(at: At) -> dict[str, Any]:
-    """Check everything, and say what is wrong instead of stopping at the first fault."""
-    faults: list[str] = []
-    counts: dict[str, int] = {}
-
-    def attempt(what: str, check: Callable[[], int | None]) -> None:
-        try:
-            counts[what] = check() or 0
-        except BedplateError as fault:
-            faults.append(fault.message)
-
-    attempt("events", lambda: verify_ledger(at.engine))
-    attempt("checkpoints", at.anchor.check)
-    for name, shard in at.calls.shards().items():
-        attempt(name, partial(views.check_shard, at.engine, shard, name))
-    gone = views.anchored_shards(at.engine) - at.calls.shards().keys()
-    faults += [f"shard {name} is gone, though records of it were anchored" for name in sorted(gone)]
-    differ = compare_read_tables(at.engine, at.ledger.projector)
-    faults += [f"the read table {name} is not what the ledger says" for name in differ]
-    return {"faults": faults, "checked": counts}
+    found = audit(at.engine, at.anchor.check, at.calls.shards(), at.ledger.projector)
+    return {"faults": list(found.faults), "checked": dict(found.counts)}

@@ -131,7 +131,7 @@ class Story:
 
     def _refused(self) -> None:
         status, headers, body = self._ask(COVERED)
-        must(status == 403, "a call before approval is refused")  # noqa: PLR2004
+        must(status == 403, "a call before approval is refused")  # noqa: PLR2004  HTTP's own number
         for reason in body["error"]["reasons"]:
             self._say.print(f"  403 [red]{reason['control']}[/]: {reason['reason']}\n      fix: {reason['fix']}")
         call = self._as["victor.lam"].call(headers["x-bedplate-call-id"])
@@ -176,7 +176,7 @@ class Story:
 
     def _called(self) -> None:
         status, headers, body = self._ask(COVERED)
-        must(status == 200, "a call to the live release is answered")  # noqa: PLR2004
+        must(status == 200, "a call to the live release is answered")  # noqa: PLR2004  HTTP's own number
         self._say.print(Panel(body["choices"][0]["message"]["content"], title=COVERED))
         for name in ("call-id", "verdict", "tier", "release", "rung"):
             self._say.print(f"  x-bedplate-{name}: {headers[f'x-bedplate-{name}']}")
@@ -248,12 +248,12 @@ class Story:
         self._as["mara.quinn"].suspend(FIRST, "stop drill")
         began = time.monotonic()
         status, _, body = self._ask(COVERED)
-        must(status == 403, "a suspension is in force at once")  # noqa: PLR2004
+        must(status == 403, "a suspension is in force at once")  # noqa: PLR2004  HTTP's own number
         took = (time.monotonic() - began) * 1000
         self._say.print(f"suspended by mara.quinn: {body['error']['message']} ({took:.0f} ms later)")
         approval = self._asked(lambda: self._as["mara.quinn"].resume(FIRST, "stop drill is over"))
         self._vote("hanna.osei", approval)
-        must(self._ask(COVERED)[0] == 200, "it answers again once resuming was approved")  # noqa: PLR2004
+        must(self._ask(COVERED)[0] == 200, "it answers again once resuming was approved")  # noqa: PLR2004  HTTP's own number
 
     def _add_cases(self, name: str) -> None:
         more = (self._examples / FIRST / "evals-supplement.yaml").read_text(encoding="utf-8")
@@ -279,7 +279,7 @@ class Story:
         self._measure(SECOND, inherited)
         key = str(self._as["leo.fischer"].issue_key(SECOND, "demonstration")["key"])
         status, _, body = self._ask("How much does Harbour Mutual pay into my pension?", key)
-        must(status == 200, "the second use case answers")  # noqa: PLR2004
+        must(status == 200, "the second use case answers")  # noqa: PLR2004  HTTP's own number
         self._say.print(Panel(body["choices"][0]["message"]["content"], title="the second use case answers"))
         table = Table("use case", "seconds to live", "lines in its folder", "of them written by hand")
         for name, (seconds, lines, written) in self._lines.items():

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from bedplate.errors import BedplateError, NotFound
 from bedplate.evidence import views
+from bedplate.evidence.audit import audit
 from bedplate.store.anchor import reader
-from bedplate.store.fsck import compare_read_tables, verify_ledger
 from bedplate.store.merkle import inclusion_proof, leaf_hash, verify_inclusion
 from bedplate.store.note import Checkpoint, open_note
 
@@ -17,7 +16,7 @@ from .home import said
 from .visit import PAGE, Page, Visit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from starlette.responses import Response
 
@@ -70,27 +69,9 @@ def event(visit: Visit) -> Response:
 
 def full_check(at: Installation, by: str) -> Checked:
     """Check everything, and say what is wrong instead of stopping at the first fault."""
-    faults: list[str] = []
-    counts: dict[str, int] = {}
-
-    def attempt(what: str, check: Callable[[], int | None]) -> None:
-        try:
-            counts[what] = check() or 0
-        except BedplateError as fault:
-            faults.append(fault.message)
-
-    attempt("events", lambda: verify_ledger(at.engine))
-    attempt("checkpoints", at.anchor.check)
-    for name, shard in at.calls.shards().items():
-        attempt(f"calls of {name}", partial(views.check_shard, at.engine, shard, name))
-    gone = views.anchored_shards(at.engine) - at.calls.shards().keys()
-    faults += [f"shard {name} is gone, though records of it were anchored" for name in sorted(gone)]
-    tables = at.ledger.projector.read_tables
-    differ = compare_read_tables(at.engine, at.ledger.projector)
-    counts["read tables"] = len(tables) - len(differ)
-    faults += [f"the read table {name} is not what the ledger says" for name in differ]
-    counts.pop("checkpoints", None)  # it has no number; a fault of it is listed
-    return Checked(at.clock(), by, counts, tuple(faults))
+    found = audit(at.engine, at.anchor.check, at.calls.shards(), at.ledger.projector)
+    counts = {f"calls of {name}" if name in at.calls.shards() else name: n for name, n in found.counts.items()}
+    return Checked(at.clock(), by, counts, found.faults)
 
 
 def included(at: Installation, found: Event) -> Inclusion:

@@ -80,7 +80,7 @@ def _general(file: str, text: str) -> str:
     """Keep of the eval cases those that hold for every assistant: questions its sources must not answer."""
     if not file.endswith("evals.yaml"):
         return text
-    from ruamel.yaml import YAML  # noqa: PLC0415
+    from ruamel.yaml import YAML  # noqa: PLC0415  as above
 
     yaml = YAML(typ="rt")
     yaml.indent(mapping=2, sequence=4, offset=2)  # so that people can append cases as they are usually written

@@ -70,7 +70,7 @@ def password_matches(password: str, stored: str | None) -> bool:
 @cache
 def _argon2() -> PasswordHash:
     from pwdlib import PasswordHash  # noqa: PLC0415  only those who sign in pay for it
-    from pwdlib.hashers.argon2 import Argon2Hasher  # noqa: PLC0415
+    from pwdlib.hashers.argon2 import Argon2Hasher  # noqa: PLC0415  as above
 
     return PasswordHash((Argon2Hasher(memory_cost=19_456, time_cost=2, parallelism=1),))  # OWASP's minimum, 2024
 
