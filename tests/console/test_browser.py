@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.sync_api import expect
 
 from bedplate.people.actions import invite
 
@@ -96,8 +97,7 @@ def test_charts_and_their_tables(look: Look) -> None:
     page.locator("svg[aria-labelledby='mx-t mx-d'] a").first.click()
     page.wait_for_url("**/use-cases/*")
     page.goto(f"/use-cases/{NAME}")
-    page.locator(".plot canvas").first.wait_for()
-    assert page.locator(".plot canvas").count() == 3
+    expect(page.locator(".plot canvas")).to_have_count(3)
     assert page.locator("svg.ladder .rg.on").count() == 1
 
 

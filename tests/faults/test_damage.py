@@ -81,7 +81,7 @@ def test_a_flipped_bit_in_the_ledger_makes_it_read_only_and_names_the_event(data
 
 
 def test_a_flipped_bit_in_a_record_not_yet_sealed_stops_the_start(data: Path) -> None:
-    server = Server(data, seal_every_s="3600").start()
+    server = Server(data, tick_ms="3600000").start()  # no round of the worker, so nothing is sealed
     harbour = served.harbour(server)
     seq = harbour.record(_called(harbour))["seq"]
     _called(harbour)

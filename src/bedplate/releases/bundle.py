@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from bedplate.kernel.event import canonical
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Digests are SHA-256, hex. `tools` is empty until agents arrive; an index of "" means no retrieval."""
+    """Digests are SHA-256, hex. `tools` is empty until agents arrive; an index of "" means no retrieval.
+
+    Fields after `tools` were added later: while one is at its default it is not among the bytes that are digested, so
+    that a bundle made before keeps its digest.
+    """
 
     use_case: str
     upstream: str
@@ -33,10 +37,20 @@ class Bundle:
     tokens_per_day: int
     files: Mapping[str, str]  # the team's own files, by name
     tools: tuple[str, ...] = ()
+    fallbacks: tuple[Mapping[str, str], ...] = ()  # {upstream, model}, tried in this order where the first fails
+    embedding: Mapping[str, str] = field(default_factory=dict)  # {upstream, model} that answers /v1/embeddings
+    prompts: Mapping[str, str] = field(default_factory=dict)  # digests of templates that clients name, by id
+    options: Mapping[str, Any] = field(default_factory=dict)  # of guardrails: terms, schema, max_answer_chars, ...
+    cents_per_day: int = 0  # 0: only the tier's limits
+    cents_per_month: int = 0
+    red_team: str = ""  # digest of the suite that attacks it
 
     def content(self) -> bytes:
         """Return the exact bytes that are kept and digested."""
-        return canonical(asdict(self))
+        body = asdict(self)
+        later = [f for f in fields(self) if f.default is not MISSING or f.default_factory is not MISSING]
+        unset = [f.name for f in later if f.name != "tools" and not body[f.name]]
+        return canonical({name: value for name, value in body.items() if name not in unset})
 
     @property
     def digest(self) -> str:
@@ -47,4 +61,5 @@ class Bundle:
 def read(content: bytes) -> Bundle:
     """Read a bundle back from its bytes."""
     body = json.loads(content)
-    return Bundle(**{**body, "tools": tuple(body["tools"])})
+    rows = {name: tuple(body[name]) for name in ("tools", "fallbacks") if name in body}
+    return Bundle(**{**body, **rows})
