@@ -49,7 +49,15 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 MUTUAL = ROOT / "examples" / "harbour-mutual"
-GATE = ("prompt-pinned", "evals-passed", "sources-versioned", "runbook-present", "fairness-assessed", "red-teamed")
+GATE = (
+    "prompt-pinned",
+    "evals-passed",
+    "no-regression",
+    "sources-versioned",
+    "runbook-present",
+    "fairness-assessed",
+    "red-teamed",
+)
 SERIAL = count(1)
 Outcome = Literal["proven", "contradicted"]
 

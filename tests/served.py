@@ -63,7 +63,7 @@ def free_port() -> int:
 
 
 class Server:
-    """`python -m uvicorn bedplate.serve:create --factory` on a data folder. A context manager: it ends with SIGTERM."""
+    """`bedplate up` on a data folder. A context manager: it ends with SIGTERM."""
 
     def __init__(self, data: Path, **environment: str) -> None:
         self.data = data
@@ -80,7 +80,7 @@ class Server:
 
     def start(self, *, answering: bool = True) -> Self:
         """Start the process; with `answering`, return only once it answers, and fail with its log if it ends."""
-        program = [sys.executable, "-m", "uvicorn", "bedplate.serve:create", "--factory", "--port", str(self.port)]
+        program = [sys.executable, "-m", "bedplate", "up"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(program, env=self._environment, stdout=log, stderr=log)
         if answering and not self.answers():
@@ -320,6 +320,7 @@ def use_case(
         ("domain: people", f"domain: {domain}"),
         ("owner: mara.quinn", f"owner: {owner}"),
         ("calls_per_day: 5000", f"calls_per_day: {budget}"),
+        ("pass_percent: 75", "pass_percent: 20"),  # what one case can show
         *((f"{key.replace('_', '-')}: no", f"{key.replace('_', '-')}: {yes}") for key, yes in answers.items()),
     ):
         assert before in text, before

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 import threading
 import time
@@ -43,10 +42,17 @@ from bedplate.gateway.door import Door
 from bedplate.gateway.grounding import Numbered
 from bedplate.gateway.localmodel import MODEL as LOCAL_MODEL
 from bedplate.gateway.localmodel import LocalModel
+from bedplate.gateway.metrics import Metrics, Reading
+from bedplate.gateway.observer import Observer, bench
+from bedplate.gateway.price import Prices
 from bedplate.gateway.recorder import JournalRecorder
 from bedplate.gateway.session import Parts
-from bedplate.gateway.snapshot import Follower, Key, Snapshot
-from bedplate.gateway.upstream import EMBEDDED_MODEL, Embedded, Remote, Upstream
+from bedplate.gateway.snapshot import Follower
+from bedplate.gateway.supply import Supply, open_supply
+from bedplate.gateway.switchboard import Switchboard
+from bedplate.gateway.telemetry import Pump, open_telemetry
+from bedplate.gateway.upstream import Embedded, Remote, Upstream
+from bedplate.gateway.usage import Usage
 from bedplate.gateway.views import Call, Calls
 from bedplate.incidents.actions import carry_out_resume
 from bedplate.kernel.authority import OPERATOR
@@ -56,10 +62,11 @@ from bedplate.kernel.identity import Identities
 from bedplate.kernel.manifest import Catalogue, Manifest, catalogue
 from bedplate.kernel.standing import Standing, from_plain
 from bedplate.models.groundedness import assess
-from bedplate.paths.thread import Offer, Workshop, recipe
+from bedplate.models.prompt import Shelf
+from bedplate.paths.snapshots import Snapshots
+from bedplate.paths.thread import Offer, Workshop
 from bedplate.people.actions import carry_out_apply
 from bedplate.portfolio.actions import settle
-from bedplate.releases import views as releases
 from bedplate.releases.actions import carry_out_live
 from bedplate.store import tables as t
 from bedplate.store.anchor import Anchor
@@ -70,15 +77,14 @@ from bedplate.store.ledger import SqlLedger
 from bedplate.store.migrate import migrate, migrate_apart
 from bedplate.store.note import SigningKey, VerifierKey
 from bedplate.store.projector import Projector
-from bedplate.store.reads import read_approval, read_blob
+from bedplate.store.reads import read_approval
 from bedplate.store.vault import Vault
 from bedplate.store.witness import Witness
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bedplate.config import Settings
-    from bedplate.gateway.recipe import Recipe
     from bedplate.kernel.approval import Approval
     from bedplate.kernel.event import Value
     from bedplate.kernel.model import OperatingModel
@@ -108,6 +114,7 @@ PROJECTIONS: tuple[Projection, ...] = (
     paths_tables.PROJECTION,
 )
 READY_AGE = 2 * SECOND
+BREAKER_STATES = ("closed", "half-open", "open")
 MAX_SHARDS = 64  # serving processes that share one data folder
 
 
@@ -136,6 +143,13 @@ class Installation:
     door: Door
     workshop: Workshop
     upstreams: Mapping[str, Upstream]
+    supply: Supply
+    prices: Prices
+    budgets: Budgets
+    usage: Usage
+    pump: Pump
+    metrics: Metrics
+    observer: Observer
     witness_key: VerifierKey | None = None
     faults: list[str] = field(default_factory=list)
     sealing: threading.Lock = field(default_factory=threading.Lock)
@@ -212,10 +226,12 @@ class Installation:
 
     async def close(self) -> None:
         """Stop what runs and let files go."""
+        await asyncio.to_thread(self.pump.stop)
         self.follower.stop()
         for upstream in self.upstreams.values():
             await upstream.close()
         self.journal.close()
+        self.budgets.close()
         self.calls.close()
         self.vault.close()
         self.engine.dispose()
@@ -266,22 +282,41 @@ def open_installation(settings: Settings, clock: Clock = wall_clock, *, apart: b
     calls = Calls(settings.data / "journal", vault.open)
     faults = list(audit(engine, anchor.check, calls.shards()).faults)
     ledger.refuses = "; ".join(faults)
-    upstreams, defaults = _upstreams(settings, clock)
-    follower = Follower(ledger.size, lambda: load_snapshot(engine, ledger), settings.follow_ms)
+    supply, upstreams = _upstreams(settings, clock)
+    prices, usage = Prices(), Usage(engine, calls.shards)
+    shelf = Shelf()
+    follower = Follower(
+        ledger.size, Snapshots(engine, ledger.model_of, prices, shelf, clock).load, settings.follow_ms
+    )
     indexes = settings.data / "indexes"
+    urls = {u.name: address for address, u in upstreams.items()}
+    pump, metrics = open_telemetry(
+        journal.shard,
+        settings.data / "metrics",
+        lambda: _gauges(journal, follower, supply),
+        lambda name: urls.get(name, ""),
+        content=settings.export_content,
+    )
+    recorder = JournalRecorder(journal, vault, clock, pump.finished)
+    budgets = Budgets(settings.data / "budget", journal.shard, lambda shard: usage.counted(shard, clock()))
     door = Door(
         Parts(
             follower=follower,
-            recorder=JournalRecorder(journal, vault, clock),
-            upstreams=upstreams,
+            recorder=recorder,
+            switchboard=Switchboard(upstreams, supply),
             retrieve=_Retriever(indexes).search,
             assess=assess,
-            budgets=Budgets(calls.used),
+            budgets=budgets,
+            price=prices.of,
             controls=tuple(declared.controls.values()),
             clock=clock,
             identify=identities.next,
+            onward=pump.onward,
+            render=shelf.render,
+            verify=shelf.verify,
         )
     )
+    observer = Observer(bench(door, lambda: follower.snapshot.recipes, prices.of, calls, recorder, clock))
     return Installation(
         settings=settings,
         engine=engine,
@@ -297,8 +332,15 @@ def open_installation(settings: Settings, clock: Clock = wall_clock, *, apart: b
         calls=calls,
         follower=follower,
         door=door,
-        workshop=Workshop(governor, engine, door, indexes, defaults),
+        workshop=Workshop(governor, engine, door, indexes, _offers(supply, upstreams)),
         upstreams=upstreams,
+        supply=supply,
+        prices=prices,
+        budgets=budgets,
+        usage=usage,
+        pump=pump,
+        metrics=metrics,
+        observer=observer,
         witness_key=witness_key,
         faults=faults,
     )
@@ -349,27 +391,12 @@ def open_shard(folder: Path, vault: Vault) -> Journal:
     raise Conflict(f"{MAX_SHARDS} processes write to {folder} already")
 
 
-def load_snapshot(engine: Engine, ledger: SqlLedger) -> Snapshot:
-    """Read what calls are judged against, in one transaction."""
-    with engine.connect() as connection:
-        size = int(connection.execute(select(t.head.c.size)).scalar_one())
-        model = ledger.model_of(connection)
-        standings = {
-            row.subject: from_plain(_json(row.body))
-            for row in connection.execute(select(t.standing.c.subject, t.standing.c.body))
-        }
-        keys = {
-            row.digest: Key(row.id, row.subject, row.digest, row.expires, bool(row.revoked_at))
-            for row in connection.execute(select(gateway_tables.key))
-        }
-        live = [(s.subject, s.release) for s in standings.values() if s.release]
-    return Snapshot(size, model, keys, standings, {subject: _recipe(engine, digest) for subject, digest in live})
-
-
-def _recipe(engine: Engine, digest: str) -> Recipe:
-    bundle = releases.bundle(engine, digest)
-    with engine.connect() as connection:
-        return recipe(bundle, read_blob(connection, bundle.prompt).decode())
+def _gauges(journal: Journal, follower: Follower, supply: Supply) -> Iterator[Reading]:
+    """Read what is true of this process now."""
+    yield "bedplate_journal_queue_depth", "", float(journal.depth)
+    yield "bedplate_standing_age_seconds", "", follower.age / 1e6
+    for seen in supply.view(time.monotonic_ns() // 1000):
+        yield "bedplate_breaker_state", seen.name, float(BREAKER_STATES.index(seen.breaker.state))
 
 
 class _Retriever:
@@ -400,22 +427,27 @@ def _witness(settings: Settings, key: SigningKey) -> tuple[Witness | None, Verif
     return Witness(folder, own, {key.name: key.verifier}), own.cosigner
 
 
-def _upstreams(settings: Settings, clock: Clock) -> tuple[dict[str, Upstream], dict[str, Offer]]:
-    """Return the upstreams by address, and what use cases may name them."""
-    embedded = Embedded(clock)
-    upstreams: dict[str, Upstream] = {"embedded": embedded}
-    offers = {"embedded": Offer("embedded", EMBEDDED_MODEL, embedded.name)}
-    if settings.local_llm:
-        local = LocalModel()
-        name = f"local model {LOCAL_MODEL}"
-        upstreams["local"] = Remote(local.url, "", settings.upstream_timeout_s, name, local)
-        offers["default"] = Offer("local", LOCAL_MODEL, name)
-    elif settings.upstream_url:
-        secret = os.environ.get(settings.upstream_key_env, "") if settings.upstream_key_env else ""
-        remote = Remote(settings.upstream_url, secret, settings.upstream_timeout_s)
-        upstreams[settings.upstream_url] = remote
-        offers["default"] = Offer(settings.upstream_url, settings.upstream_model, remote.name)
-    return upstreams, offers
+def _upstreams(settings: Settings, clock: Clock) -> tuple[Supply, dict[str, Upstream]]:
+    """Return the upstreams as they are configured, and by address whoever answers there."""
+    local = LocalModel() if settings.local_llm else None
+    supply = open_supply(settings, local_url=local.url if local else "", local_model=LOCAL_MODEL)
+    upstreams: dict[str, Upstream] = {}
+    for supplier in supply:
+        if supplier.shape == "embedded":
+            upstreams[supplier.address] = Embedded(clock)
+        elif supplier.address == "local":
+            upstreams[supplier.address] = Remote(supplier, f"local model {LOCAL_MODEL}", local)
+        else:
+            upstreams[supplier.address] = Remote(supplier, supplier.name if settings.upstreams else supplier.url)
+    return supply, upstreams
+
+
+def _offers(supply: Supply, upstreams: Mapping[str, Upstream]) -> dict[str, Offer]:
+    """Return what use cases may name."""
+    return {
+        name: Offer(s.address, s.model, upstreams[s.address].name, frozenset(s.protocols))
+        for name, s in supply.offered().items()
+    }
 
 
 def _json(text: str) -> dict[str, Any]:

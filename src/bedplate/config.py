@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,6 +20,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8400, ge=0, le=65535, description="Port to listen on.")
     witness: str = Field(default="", description="Folder of a file witness, outside the data folder; empty: none.")
     upstream_url: str = Field(default="", description="OpenAI-compatible base URL; empty: the embedded answerer.")
+    upstreams: str = Field(default="", description="File of several upstreams; goes in place of the URL.")
     local_llm: bool = Field(default=False, description="Answer with the small model of the extra `local-llm`.")
     upstream_model: str = Field(default="gpt-4o-mini", description="The model a release gets that names `default`.")
     upstream_key_env: str = Field(default="", description="Name of the variable that holds the upstream's key.")
@@ -28,6 +30,11 @@ class Settings(BaseSettings):
     follow_ms: int = Field(
         default=100, ge=10, le=500, description="Milliseconds between two looks at the ledger's head."
     )
+    processes: int = Field(default=1, ge=1, le=64, description="Serving processes on the one port.")
+    http: Literal["fast", "safe"] = Field(
+        default="fast", description="How calls are served: on uvicorn's connections, or (safe) through plain ASGI."
+    )
+    export_content: bool = Field(default=False, description="Export what was asked and answered with spans.")
     demo: bool = Field(default=False, description="Show one-click sign-in links, on loopback only.")
 
     @property

@@ -149,7 +149,7 @@ def _known(schema: type[BaseModel], path: Sequence[str | int]) -> list[str]:
         if found is None:
             return []
         here = _inner(found.annotation)
-    return sorted(getattr(here, "model_fields", {}))
+    return sorted(field.alias or name for name, field in getattr(here, "model_fields", {}).items())
 
 
 def _inner(annotation: Any) -> Any:  # noqa: ANN401  a type form

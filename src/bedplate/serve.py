@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from bedplate.api.app import create as create_api
 from bedplate.api.chat import Chat
+from bedplate.api.traces import Traces
 from bedplate.bootstrap import Installation, open_installation
 from bedplate.config import Settings
 from bedplate.console.app import create as create_console
+from bedplate.gateway.metrics import CONTENT_TYPE
 from bedplate.worker import Worker
 
 if TYPE_CHECKING:
@@ -24,19 +26,29 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from bedplate.gateway.door import Door
+
 log = structlog.get_logger(__name__)
 
 
 class Front:
-    """Sends `/v1` straight to the gateway and everything else to the pages and the API."""
+    """Sends `/v1` straight to the gateway, traces to their receiver, and everything else to the pages and the API.
 
-    def __init__(self, chat: ASGIApp, rest: ASGIApp) -> None:
+    `door` is what `api.protocol` serves without coming through here.
+    """
+
+    def __init__(self, chat: ASGIApp, traces: ASGIApp, rest: ASGIApp, door: Door) -> None:
+        self.door = door
         self._chat = chat
+        self._traces = traces
         self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Dispatch one connection."""
-        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path == "/v1/traces":
+            await self._traces(scope, receive, send)
+        elif path.startswith("/v1/"):
             await self._chat(scope, receive, send)
         else:
             await self._rest(scope, receive, send)
@@ -49,6 +61,7 @@ def create_for(at: Installation) -> Front:
     @asynccontextmanager
     async def running(_app: Starlette) -> AsyncIterator[None]:
         at.follower.start()
+        at.pump.start()
         worker.start()
         log.info("bedplate.up", upstreams=[u.name for u in at.upstreams.values()], shard=at.journal.shard)
         try:
@@ -67,7 +80,8 @@ def create_for(at: Installation) -> Front:
         return JSONResponse({"ready": not wrong, "why_not": wrong, "posture": posture}, 503 if wrong else 200)
 
     async def metrics(_request: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        await asyncio.to_thread(at.pump.flush)
+        return Response(await asyncio.to_thread(at.metrics.text), media_type=CONTENT_TYPE)
 
     rest = Starlette(
         routes=[
@@ -79,7 +93,7 @@ def create_for(at: Installation) -> Front:
         ],
         lifespan=running,
     )
-    return Front(Chat(at), rest)
+    return Front(Chat(at), Traces(at.observer, at.metrics.came_in), rest, at.door)
 
 
 def create() -> Front:

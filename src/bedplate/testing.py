@@ -13,6 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from bedplate.document import parse
 from bedplate.errors import BedplateError, Conflict, NotFound
+from bedplate.gateway.dialect import Said, json_bytes
+from bedplate.gateway.route import Outcome
+from bedplate.gateway.supplier import SPOKEN, Retry, Supplier
+from bedplate.gateway.supply import Supply
+from bedplate.gateway.switchboard import Switchboard
 from bedplate.gateway.upstream import Reply, UpstreamFailed, usage
 from bedplate.kernel.approval import Approval, fold
 from bedplate.kernel.clock import SECOND
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from bedplate.gateway.call import Trace
+    from bedplate.gateway.upstream import Asked, Flow, Upstream
     from bedplate.kernel.clock import Clock
     from bedplate.kernel.manifest import Catalogue
     from bedplate.kernel.standing import Standing
@@ -269,37 +275,29 @@ class ScriptedUpstream:
         self._script = list(script) or [Answers("yes")]
         self._arrived = arrived
 
-    async def complete(self, body: dict[str, Any]) -> Reply:
+    async def ask(self, asked: Asked) -> Reply:
         """Answer at once, hang, or fail."""
-        step = self._next(body)
+        step = self._next(asked.body)
         match step:
             case Answers(text):
-                message = {"role": "assistant", "content": text}
-                choice = {"index": 0, "message": message, "finish_reason": "stop"}
-                return Reply({**_frame(body, "chat.completion"), "choices": [choice], "usage": usage(body, text)})
+                whole = asked.dialect.whole(_said(asked.body, text))
+                if asked.dialect.name == "chat":
+                    whole["usage"] = usage(asked.dialect, asked.body, text)
+                return Reply(json_bytes(whole))
             case Hangs():
                 await asyncio.Event().wait()
             case Fails(message, status):
-                raise UpstreamFailed(message, status=status)
+                raise UpstreamFailed(message, outcome=Outcome("status", status))
             case Cuts():
                 pass
         raise UpstreamFailed("the upstream stopped in the middle of its answer")
 
-    async def stream(self, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Yield the answer word by word, then hang, stop or fail where the script says so."""
-        step = self._next(body)
-        frame = _frame(body, "chat.completion.chunk")
+    async def open(self, asked: Asked) -> Flow:
+        """Return the answer word by word; then it hangs, stops or fails where the script says so."""
+        step = self._next(asked.body)
         if isinstance(step, Fails):
-            raise UpstreamFailed(step.message, status=step.status)
-        if isinstance(step, Hangs):
-            await asyncio.Event().wait()
-        if isinstance(step, Answers | Cuts):
-            words = [word + " " for word in step.text.split()]
-            for word in words[: step.after if isinstance(step, Cuts) else None]:
-                yield {**frame, "choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]}
-        if isinstance(step, Cuts):
-            raise UpstreamFailed("the upstream stopped in the middle of its answer")
-        yield {**frame, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+            raise UpstreamFailed(step.message, outcome=Outcome("status", step.status))
+        return _Scripted(step, asked)
 
     async def close(self) -> None:
         """Note that it was closed."""
@@ -354,5 +352,40 @@ def found(ledger: MemoryLedger, model: OperatingModelFile | None = None) -> Gove
     return governor
 
 
-def _frame(body: dict[str, Any], kind: str) -> dict[str, Any]:
-    return {"id": "scripted", "object": kind, "created": 0, "model": body.get("model", "scripted")}
+class _Scripted:
+    """A flow that does what a step says."""
+
+    def __init__(self, step: Step, asked: Asked) -> None:
+        self.headers: Mapping[str, str] = {}
+        self._step, self._asked = step, asked
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        step = self._step
+        if isinstance(step, Hangs):
+            await asyncio.Event().wait()
+        if isinstance(step, Answers | Cuts):
+            *pieces, ending, done = self._asked.dialect.stream(_said(self._asked.body, "{}"))
+            words = [word + " " for word in step.text.split()]
+            for word in words[: step.after if isinstance(step, Cuts) else None]:
+                for piece in pieces:
+                    yield piece.replace(b'"{}"', json_bytes(word))
+            if isinstance(step, Cuts):
+                raise UpstreamFailed("the upstream stopped in the middle of its answer")
+            yield ending
+            yield done
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def ended(self) -> None:
+        """Nothing more is to be done."""
+
+
+def switchboard(upstreams: Mapping[str, Upstream]) -> Switchboard:
+    """Return a switchboard over these, by address, that tries nothing twice."""
+    made = [Supplier(a, "", "openai", a, SPOKEN["openai"], retry=Retry(attempts=0)) for a in upstreams]
+    return Switchboard(upstreams, Supply(made))
+
+
+def _said(body: dict[str, Any], text: str) -> Said:
+    return Said(text, str(body.get("model", "scripted")), 0, "scripted")

@@ -58,6 +58,33 @@ class Files(Sent):
     files: Annotated[dict[str, Annotated[str, Field(max_length=1 << 20)]], Field(max_length=500)]
 
 
+class Tried(Files):
+    """The files of a use case's folder, to be evaluated and not released."""
+
+    red_team: bool = False
+
+
+class Sample(Sent):
+    """One sample of a run made elsewhere."""
+
+    case: Name
+    passed: bool
+    why: Text = ""
+
+
+class RunElsewhere(Sent):
+    """What another tool found, as `bedplate evals import` reads it. `control`: what it is evidence for, if anything."""
+
+    source: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,39}$")]
+    name: Name
+    file: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the file.")]
+    dataset: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of what was asked.")]
+    config: Annotated[dict[Name, Name], Field(max_length=20)]
+    samples: Annotated[list[Sample], Field(min_length=1, max_length=20_000)]
+    control: Text = ""
+    pass_percent: Annotated[int, Field(ge=0, le=100, description="0: what the release asks for.")] = 0
+
+
 class Ballot(Sent):
     """A vote on an approval; a `no` needs a reason."""
 
@@ -113,3 +140,28 @@ class Glass(Sent):
 
     reason: Annotated[str, Field(min_length=1, max_length=4_000)]
     hours: Annotated[int, Field(ge=1, le=24)] = 4
+
+
+class Opinion(Sent):
+    """Say how good a call's answer was. `value`: up or down, a word, the right answer, or a word for the harm."""
+
+    call: Annotated[str, Field(min_length=36, max_length=50)]
+    kind: Literal["thumb", "label", "correction", "harm"]
+    value: Text = ""
+    comment: Text = ""
+    by: Annotated[str, Field(max_length=200, description="The end user's pseudonym; sealed.")] = ""
+    request: RequestId = ""
+
+
+class Expected(Sent):
+    """Say what the eval case made from feedback expects, where the feedback itself does not."""
+
+    contains: Text = ""
+    unanswered: bool = False
+
+
+class Alias(Sent):
+    """Point an alias at a version: a number, a digest or another alias; at none with ""."""
+
+    alias: Name
+    version: Annotated[str, Field(max_length=64)]

@@ -5,32 +5,44 @@ from __future__ import annotations
 import fcntl
 import json
 import threading
+from dataclasses import asdict
 from typing import IO, TYPE_CHECKING
 
 import structlog
 
-from bedplate.errors import BedplateError
+from bedplate.errors import BedplateError, Tampered
 from bedplate.evidence.actions import note_shard
 from bedplate.evidence.views import sealed_size, segments
+from bedplate.gateway.cost import anomalies
+from bedplate.gateway.price import dollars
 from bedplate.incidents.actions import Happening, open_incident
 from bedplate.incidents.views import incidents
 from bedplate.kernel.authority import SYSTEM
-from bedplate.kernel.clock import SECOND
+from bedplate.kernel.clock import DAY, SECOND
 from bedplate.kernel.event import canonical
 from bedplate.models.actions import record_measure
-from bedplate.models.monitor import Monitor, Seen, monitors_of
+from bedplate.models.monitor import SAID, Monitor, Seen, monitors_of
 from bedplate.models.views import measures
 from bedplate.store.record import Segment
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bedplate.bootstrap import Installation
+    from bedplate.gateway.anomaly import Anomaly
     from bedplate.gateway.views import Call
     from bedplate.kernel.standing import Standing
 
 log = structlog.get_logger(__name__)
 BEAT_EVERY = 60 * SECOND
+ADD_UP_AT, ADD_UP_EVERY = 512, 5 * SECOND  # records, or time, until usage is written
+MOST_AT_ONCE = 65_536  # records in one round: what was never added up must not hold up the rest
+WATCH_EVERY = 60 * SECOND
+COST_ANOMALY = "anomaly/cost"
 LIVE_ROUTE = '"route":"live"'  # as it stands in an entry: evaluations must not crowd out the calls of a window
 FROZEN = 50  # calls kept as an incident's evidence
+COUNTED = {"thumbs-down": ("thumb",), "harm": ("harm",)}  # kinds of feedback, by measure
+MAX_SAID = 50_000  # records of feedback looked at, the newest
 
 
 class Worker:
@@ -44,6 +56,9 @@ class Worker:
         self._sealed_at = 0
         self._beat_at = 0
         self._tried: set[str] = set()
+        self._counted, self._counted_at = -1, 0  # of the own shard: records added up, and when
+        self._behind: set[str] | None = None  # shards of others whose records are not added up; None: not looked yet
+        self._watched_at = 0
 
     def start(self) -> None:
         """Open the shard on record, then go round until `stop`."""
@@ -58,6 +73,7 @@ class Worker:
         if not self._at.ledger.refuses:
             self._at.seal()
             journal = self._at.journal
+            self._added_up(journal.shard)
             note_shard(self._at.governor, "closed", journal.shard, journal.size, journal.root().hex())
             self._at.anchor.checkpoint()
         if self._lock_file is not None:
@@ -74,10 +90,56 @@ class Worker:
             self._beat_at = now
             journal = self._at.journal
             note_shard(self._at.governor, "beat", journal.shard, journal.size, journal.root().hex())
+        self.add_up(now)
         if self._leads():
             self._at.governor.expire()
             self.carry_out()
             self.monitor()
+            self.mend()
+            if now - self._watched_at >= WATCH_EVERY:
+                self._watched_at = now
+                self.watch_cost(now)
+
+    def add_up(self, now: int) -> None:
+        """Add this process's records to the usage of their day: many at once, or what there is after some seconds."""
+        shard, size = self._at.journal.shard, self._at.journal.size
+        waiting = size - self._counted
+        if waiting >= ADD_UP_AT or (waiting and now - self._counted_at >= ADD_UP_EVERY):
+            self._counted_at = now
+            if self._added_up(shard):
+                self._counted = size
+
+    def mend(self) -> None:
+        """Free what killed processes had reserved, and add up what they recorded last."""
+        if self._behind is None:
+            self._behind = set(self._at.calls.shards()) - {self._at.journal.shard}
+        self._behind.update(self._at.budgets.mend())
+        for shard in sorted(self._behind & self._at.calls.shards().keys()):
+            if self._added_up(shard):
+                self._behind.discard(shard)
+
+    def _added_up(self, shard: str) -> bool:
+        """Add up some of a shard; True if nothing is left, or nothing can be done: `doctor` names what is damaged."""
+        try:
+            return self._at.usage.roll(shard, MOST_AT_ONCE) < MOST_AT_ONCE
+        except Tampered as damaged:
+            log.warning("usage.not_added_up", shard=shard, why=damaged.message)
+            return True
+
+    def watch_cost(self, now: int) -> None:
+        """Open an incident where a use case costs far more than it does: one a day, and none beside an open one."""
+        for subject, seen in anomalies(self._at.engine, now // DAY).items():
+            standing = self._at.follower.snapshot.standings.get(subject)
+            if standing is None or standing.stage != "live" or standing.suspended:
+                continue
+            known = [i for i in incidents(self._at.engine, subject) if i["cause"] == COST_ANOMALY]
+            if any(not i["closed_at"] or i["opened_at"] // DAY == now // DAY for i in known):
+                continue
+            try:
+                open_incident(self._at.governor, SYSTEM, _dear(subject, standing, seen, now))
+                self._at.follower.look()
+            except BedplateError as fault:
+                log.warning("anomaly.not_opened", subject=subject, why=fault.message)
 
     def carry_out(self) -> None:
         """Carry out what was granted while nobody could, say because the process ended between vote and effect."""
@@ -98,31 +160,50 @@ class Worker:
         for subject, standing in self._at.follower.snapshot.standings.items():
             plan = model.plan(standing.tier)
             if standing.stage == "live" and plan is not None and not standing.suspended:
-                for monitor in monitors_of(plan.monitors):
+                monitors = monitors_of(plan.monitors)
+                try:
+                    calls = self._recent(subject, standing, max(m.window for m in monitors))
+                except BedplateError as fault:  # one use case's trouble is not the others'
+                    log.warning("monitor.failed", subject=subject, monitor="all", why=fault.message)
+                    continue
+                for monitor in monitors:
                     try:
-                        self._look(subject, standing, monitor)
-                    except BedplateError as fault:  # one use case's trouble is not the others'
+                        self._look(subject, standing, monitor, calls[: monitor.window])
+                    except BedplateError as fault:  # nor one monitor's the others'
                         log.warning("monitor.failed", subject=subject, monitor=monitor.measure, why=fault.message)
 
-    def _look(self, subject: str, standing: Standing, monitor: Monitor) -> None:
+    def _recent(self, subject: str, standing: Standing, most: int) -> list[Call]:
+        """Return the newest calls of the live release: read once for all of its monitors."""
+        live_at = int(str(standing.facts["releases.live_at"]))
+        found = self._at.calls.search(use_case=subject, verdict="allow", text=LIVE_ROUTE, since=live_at, limit=most)
+        return [c for c in found if c.entry["route"] == "live" and c.entry["release"] == standing.release]
+
+    def _look(self, subject: str, standing: Standing, monitor: Monitor, calls: list[Call]) -> None:
         at, now = self._at, self._at.clock()
         live_at = int(str(standing.facts["releases.live_at"]))
-        calls = [
-            c
-            for c in at.calls.search(
-                use_case=subject, verdict="allow", text=LIVE_ROUTE, since=live_at, limit=monitor.window
-            )
-            if c.entry["route"] == "live" and c.entry["release"] == standing.release
-        ]
         last = measures(at.engine, subject, monitor.measure, limit=1)
         last_at = max(last[0]["at"] if last else 0, live_at)
-        if not monitor.due(sum(c.at > last_at for c in calls), last_at, now):
+        said = self._said(subject, monitor, calls)
+        fresh = calls if said is None else [record for about in said.values() for record in about]
+        if not monitor.due(sum(c.at > last_at for c in fresh), last_at, now):
             return
-        seen = [_seen(c) for c in calls]
-        record_measure(at.governor, SYSTEM, subject, standing.release, monitor, monitor.value(seen), len(seen))
+        seen = [_seen(c, (said or {}).get(c.id, ())) for c in calls]
+        judged = len(monitor.judged(seen))
+        record_measure(at.governor, SYSTEM, subject, standing.release, monitor, monitor.value(seen), judged)
         if monitor.breached(seen) and not self._open(subject, standing, monitor):
             open_incident(at.governor, SYSTEM, _happening(subject, standing, monitor, calls, seen))
             at.follower.look()
+
+    def _said(self, subject: str, monitor: Monitor, calls: list[Call]) -> dict[str, list[Call]] | None:
+        """Return what the monitor counts of what was said of these calls, by call, newest first; None if of nothing."""
+        if monitor.measure not in SAID:
+            return None
+        found: dict[str, list[Call]] = {c.id: [] for c in calls}
+        since = min((c.at for c in calls), default=0)
+        for record in self._at.calls.feedback_of(subject, since, limit=MAX_SAID) if calls else ():
+            if record.entry["call"] in found and record.entry["feedback"] in COUNTED[monitor.measure]:
+                found[record.entry["call"]].append(record)
+        return found
 
     def _open(self, subject: str, standing: Standing, monitor: Monitor) -> bool:
         known = incidents(self._at.engine, subject, only_open=True)
@@ -158,23 +239,46 @@ class Worker:
                 log.exception("worker.round_failed", error=type(broken).__name__)
 
 
-def _seen(call: Call) -> Seen:
+def _seen(call: Call, said: Sequence[Call]) -> Seen:
     entry = call.entry
-    return Seen(call.id, call.at, entry["status"] == "failed", bool(entry["unanswered"]), entry["grounded_permille"])
+    thumb = next((record.entry["value"] for record in said if record.entry["feedback"] == "thumb"), "")
+    harmed = any(record.entry["feedback"] == "harm" for record in said)
+    failed, unanswered = entry["status"] == "failed", bool(entry["unanswered"])
+    return Seen(call.id, call.at, failed, unanswered, entry["grounded_permille"], thumb, harmed)
 
 
 def _happening(subject: str, standing: Standing, monitor: Monitor, calls: list[Call], seen: list[Seen]) -> Happening:
-    value = monitor.value(seen)
+    value, judged = monitor.value(seen), {s.id for s in monitor.judged(seen)}
     frozen = {
         "monitor": monitor.measure,
         "permille": value,
         "limit": monitor.limit,
         "release": standing.release,
         "rung": standing.rung.name.lower(),
-        "calls": [{"id": c.id, "shard": c.shard, "seq": c.seq, "leaf": c.leaf} for c in calls[:FROZEN]],
+        "calls": [_placed(c) for c in calls if c.id in judged][:FROZEN],
     }
-    title = f"{monitor.measure}: {value / 10:.0f} % of {len(seen)} calls, the limit is {monitor.limit / 10:.0f} %"
+    title = f"{monitor.measure}: {value / 10:.0f} % of {len(judged)} calls, the limit is {monitor.limit / 10:.0f} %"
     return Happening(subject, title, f"monitor/{monitor.measure}", "breach", canonical(json.loads(json.dumps(frozen))))
+
+
+def _placed(call: Call) -> dict[str, str | int]:
+    return {"id": call.id, "shard": call.shard, "seq": call.seq, "leaf": call.leaf}
+
+
+def _dear(subject: str, standing: Standing, seen: Sequence[Anomaly], now: int) -> Happening:
+    frozen = {
+        "day": now // DAY,
+        "release": standing.release,
+        "rung": standing.rung.name.lower(),
+        "anomalies": [asdict(a) for a in seen],
+    }
+    said = (f"{a.measure} {_amount(a.measure, a.amount)}, expected {_amount(a.measure, a.expected)}" for a in seen)
+    title = f"far more than usual today: {'; '.join(said)}"
+    return Happening(subject, title, COST_ANOMALY, "breach", canonical(frozen))
+
+
+def _amount(measure: str, amount: int) -> str:
+    return f"${dollars(amount)}" if measure == "cost" else f"{amount:,}"
 
 
 def _segment(epoch: int, row: dict[str, int | str]) -> Segment:

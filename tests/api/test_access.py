@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from tests.served import Harbour
 
 OPEN = {("POST", "/login"), ("GET", "/ledger/key")}
+KEYED = {("POST", "/feedback"), ("GET", "/use-cases/{name}/prompts/{prompt_id}")}  # a use case's key opens these too
 WHY = {"reason": "a test"}
+ALIAS = {"alias": "candidate", "version": "1"}
+SAMPLE = {"case": "a", "passed": True}
+RUN: dict[str, Any] = {
+    "source": "junit",
+    "name": "r.xml",
+    "file": "0" * 64,
+    "dataset": "1" * 64,
+    "config": {},
+    "samples": [SAMPLE],
+}
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +50,9 @@ def filled(path: str) -> str:
         ("{incident_id}", "x"),
         ("{key_id}", "0" * 12),
         ("{call_id}", "0" * 36),
+        ("{feedback_id}", "0" * 36),
+        ("{prompt_id}", "system"),
+        ("{results}", "0" * 12),
     ):
         path = path.replace(name, value)
     assert "{" not in path, path
@@ -60,6 +74,9 @@ def test_every_route_needs_a_person_who_is_signed_in(harbour: Harbour) -> None:
             status, told = harbour.api(method, filled(path), body, secret)
             if (method, path) in OPEN:
                 assert status != 401 or path == "/login"
+                continue
+            if (method, path) in KEYED and secret == harbour.keys[HR]:
+                assert status in {404, 422}
                 continue
             assert status == 401, (method, path, secret)
             assert told["error"]["code"] == "unauthenticated"
@@ -100,6 +117,8 @@ MATRIX: list[Row] = [
     ("issue a key", f"/use-cases/{HR}/keys", {"label": "k"}, "leo", ("hanna", "daniel", "sofia", "priya", "victor")),
     ("revoke a key", "/keys/KEY/revoke", WHY, "mara", ("hanna", "daniel", "priya", "victor")),
     ("release", f"/use-cases/{HR}/releases", "FILES", "leo", ("hanna", "daniel", "priya", "victor")),
+    ("evaluate", f"/use-cases/{HR}/evals", "FILES", "leo", ("hanna", "daniel", "priya", "victor")),
+    ("bring in results", f"/use-cases/{HR}/evals/import", RUN, "leo", ("hanna", "daniel", "priya", "victor")),
     (
         "attach",
         f"/use-cases/{HR}/evidence",
@@ -113,6 +132,7 @@ MATRIX: list[Row] = [
     ("publish", "/paths", {"use_case": HR}, "mara", ("leo", "hanna", "daniel", "victor")),
     ("break the glass", f"/use-cases/{HR}/glass", {**WHY, "hours": 1}, "ruth", ("mara", "leo", "tomas", "victor")),
     ("report harm", f"/use-cases/{HR}/harm", {"title": "t"}, "mara", ("hanna", "daniel", "sofia", "victor")),
+    ("move an alias", f"/use-cases/{HR}/prompts/system/aliases", ALIAS, "leo", ("hanna", "daniel", "priya", "victor")),
     ("close", "/incidents/INCIDENT/close", WHY, "mara", ("leo", "hanna", "daniel", "priya", "victor")),
     ("retire", f"/use-cases/{HR}/retire", WHY, "mara", ("leo", "hanna", "daniel", "victor")),
 ]
@@ -170,8 +190,11 @@ def test_the_owner_of_another_domain_touches_nothing(harbour: Harbour) -> None:
         "glass": {**WHY, "hours": 1},
         "keys": {"label": "k"},
         "releases": {"files": served.files_of(served.use_case())},
+        "evals": {"files": served.files_of(served.use_case())},
+        "import": RUN,
         "evidence": {"control": "red-teamed", "outcome": "proven", "summary": "s"},
         "harm": {"title": "t"},
+        "aliases": ALIAS,
     }
     assert {p.rpartition("/")[2] for _, p in known} == set(bodies)
     for person in ("daniel", "sofia"):

@@ -172,7 +172,7 @@ WHOLE_FAULTS: dict[str, tuple[Any, int]] = {
     "429": (sends(head(429), b'{"error":{"message":"slow down"}}'), 429),
     "500": (sends(head(500), b"oops"), 502),
     "503": (sends(head(503), b"busy"), 503),
-    "400": (sends(head(400), b"{}"), 502),
+    "400 that is not JSON": (sends(head(400), b"<html>no</html>"), 400),
     "401": (sends(head(401), b"{}"), 502),
     "redirect": (sends(head(302, location="http://127.0.0.1:1/v1/chat/completions")), 502),
     "garbage": (sends(head(), b"<html>hello</html>"), 502),
@@ -191,7 +191,7 @@ WHOLE_FAULTS: dict[str, tuple[Any, int]] = {
     "closed at once": (sends(), 502),
     "hangs before headers": (sends(hangs=True), 504),
     "hangs in the body": (sends(head(content_length="1000"), b'{"choices":', hangs=True), 504),
-    "17 MiB": (sends(head(), *[b" " * (1 << 20)] * 17), 502),
+    "65 MiB": (sends(head(), *[b" " * (1 << 20)] * 65), 502),
 }
 
 
@@ -211,6 +211,17 @@ def test_a_fault_of_the_upstream_is_told_in_openais_shape_and_recorded(
     assert (record["status"], record["verdict"], record["kind"]) == ("failed", "allow", "call.failed")
     assert record["error"]
     assert record["answer_sha256"] == hashlib.sha256(b"").hexdigest()
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 422])
+def test_what_the_client_did_wrong_is_told_in_the_upstreams_own_words(
+    harbour: Harbour, upstream: RecordingUpstream, status: int
+) -> None:
+    theirs = {"error": {"message": "max_tokens is too large", "type": "invalid_request_error", "code": None}}
+    upstream.behave = sends(head(status), json.dumps(theirs).encode())
+
+    assert harbour.call(served.ask()) == (status, theirs)
+    assert (_last(harbour)["status"], _last(harbour)["cost_nano"]) == ("failed", 0)
 
 
 def test_an_upstream_that_is_down_is_502(harbour: Harbour, upstream: RecordingUpstream) -> None:
@@ -281,8 +292,9 @@ def test_a_client_that_leaves_mid_stream_ends_the_call_upstream(
 
     assert upstream.seen[0].gone.wait(0.9)
     _until(lambda: _last(harbour)["status"] == "aborted")
-    delivered = b"one two " if use_case == HR else b""
-    assert _last(harbour)["answer_sha256"] == hashlib.sha256(delivered).hexdigest()
+    # Where a guardrail may change text, the last of it is still held back.
+    left = (b"one two ",) if use_case == HR else (b"", b"one ")
+    assert _last(harbour)["answer_sha256"] in {hashlib.sha256(text).hexdigest() for text in left}
     assert _last(harbour)["use_case"] == f"usecase/{use_case}"
 
 

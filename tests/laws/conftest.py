@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import pytest
 from bedplate.bootstrap import MANIFESTS
 from bedplate.gateway.budget import Budgets
 from bedplate.gateway.door import Door
+from bedplate.gateway.price import Prices
 from bedplate.gateway.recipe import Recipe
 from bedplate.gateway.session import Answer, Parts
 from bedplate.gateway.snapshot import Follower, Key, Snapshot
@@ -23,7 +25,7 @@ from bedplate.kernel.manifest import catalogue
 from bedplate.kernel.standing import Rung, Standing
 from bedplate.models.groundedness import assess
 from bedplate.people.account import digest
-from bedplate.testing import MemoryRecorder, ScriptedUpstream, SettableClock, small_model
+from bedplate.testing import MemoryRecorder, ScriptedUpstream, SettableClock, small_model, switchboard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,10 +128,11 @@ def fast_door(
         Parts(
             follower=follower,
             recorder=taking,
-            upstreams={"scripted": asked},
+            switchboard=switchboard({"scripted": asked}),
             retrieve=nothing,
             assess=assess,
-            budgets=Budgets(lambda _subject, _since: (0, 0)),
+            budgets=Budgets(Path(tempfile.mkdtemp()), "shard-0", lambda _shard: {}),
+            price=Prices().of,
             controls=(*catalogue(MANIFESTS).controls.values(), *more),
             clock=clock,
             identify=Identities(clock).next,

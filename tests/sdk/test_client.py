@@ -82,10 +82,8 @@ def test_a_gate_that_says_no_is_an_answer(harbour: Harbour) -> None:
     made = harbour.person("leo").release("rights-too", served.files_of(spec))
 
     assert made["state"] == "denied"
-    assert {line["control"] for line in made["gate"] if line["state"] != "proven"} == {
-        "fairness-assessed",
-        "red-teamed",
-    }
+    assert {line["control"] for line in made["gate"] if line["state"] != "proven"} == {"fairness-assessed"}
+    assert made["attack"]["passed"] == made["attack"]["total"] >= 60, "the red team was withstood"
     assert all(line["fix"] for line in made["gate"] if line["state"] != "proven")
 
 

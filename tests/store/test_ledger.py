@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import subprocess
 import sys
 import threading
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from bedplate.bootstrap import load_snapshot, open_ledger
+from bedplate.bootstrap import open_ledger
 from bedplate.errors import (
     BedplateError,
     Conflict,
@@ -28,10 +27,14 @@ from bedplate.errors import (
     Tampered,
     Unavailable,
 )
-from bedplate.gateway.snapshot import Follower
+from bedplate.gateway.actions import issue_key
+from bedplate.gateway.price import Prices
+from bedplate.gateway.snapshot import Follower, Snapshot
 from bedplate.incidents.actions import suspend
 from bedplate.kernel.event import MAX_ENTRY, Draft, unseal
 from bedplate.kernel.evidence import Evidence
+from bedplate.models.prompt import Shelf
+from bedplate.paths.snapshots import Snapshots
 from bedplate.portfolio.actions import propose
 from bedplate.releases.actions import go_live
 from bedplate.store import tables as t
@@ -289,8 +292,8 @@ def test_a_follower_sees_a_suspension_of_another_process(house: House) -> None:
     other = open_engine(house.database.url)
     try:
         ledger, _, _ = open_ledger(other, house.clock)
-        # The release's prompt is no blob here: recipes are the gateway's own matter.
-        follower = Follower(ledger.size, lambda: _snapshot(other, ledger), 100)
+        reading = Snapshots(other, ledger.model_of, Prices(), Shelf(), house.clock)
+        follower = Follower(ledger.size, reading.load, 100)
         follower.look()
         assert follower.snapshot.standings[subject].suspended == ""
         suspend(house.governor, "mara.quinn", subject, "look")
@@ -300,16 +303,28 @@ def test_a_follower_sees_a_suspension_of_another_process(house: House) -> None:
         other.dispose()
 
 
-def _snapshot(engine: Engine, ledger: SqlLedger) -> Any:
-    try:
-        return load_snapshot(engine, ledger)
-    except NotFound:
-        from bedplate.gateway.snapshot import Snapshot  # noqa: PLC0415  only here
-        from bedplate.kernel.standing import from_plain  # noqa: PLC0415  as above
+def test_what_is_read_step_by_step_is_what_is_read_at_once(house: House) -> None:
+    following = Snapshots(house.engine, house.ledger.model_of, Prices(), Shelf(), house.clock)
 
-        with engine.connect() as connection:
-            bodies = connection.execute(select(t.standing.c.subject, t.standing.c.body)).all()
-        return Snapshot(ledger.size(), None, {}, {b.subject: from_plain(json.loads(b.body)) for b in bodies}, {})
+    def fresh() -> Snapshot:
+        return Snapshots(house.engine, house.ledger.model_of, Prices(), Shelf(), house.clock).load()
+
+    before = following.load()
+    assert before == fresh()
+    subject = house.live()
+    between = following.load()
+    assert between == fresh()
+    assert subject in between.standings
+    issue_key(house.governor, "leo.fischer", subject, key="k1", digest="d" * 64, label="one", days=1)
+    suspend(house.governor, "mara.quinn", subject, "look")
+    after = following.load()
+
+    assert after == fresh()
+    assert [k.subject for k in after.keys.values()] == [subject]
+    assert after.keys["d" * 64].id == "k1"
+    assert after.standings[subject].suspended == "look"
+    assert between.standings[subject].suspended == ""  # what calls were judged against is not changed beneath them
+    assert before.keys == {}
 
 
 def test_a_fault_found_at_the_start_closes_the_door(ledger: SqlLedger) -> None:

@@ -17,7 +17,20 @@ import bedplate
 from bedplate.bootstrap import Installation
 from bedplate.errors import BedplateError, InvalidInput
 
-from . import evidence, gateway, incidents, paths, people, portfolio, releases
+from . import (
+    cost,
+    evals,
+    evidence,
+    feedback,
+    gateway,
+    incidents,
+    paths,
+    people,
+    portfolio,
+    prompts,
+    releases,
+    upstreams,
+)
 from .limits import BodyLimit
 from .problem import body_of, status_of
 
@@ -26,7 +39,12 @@ ROUTERS = (
     people.router,
     portfolio.router,
     releases.router,
+    evals.router,
+    prompts.router,
     gateway.router,
+    feedback.router,
+    cost.router,
+    upstreams.router,
     incidents.router,
     evidence.router,
     paths.router,
@@ -63,6 +81,7 @@ def create(at: Installation) -> FastAPI:
         },
     )
     app.state.installation = at
+    app.state.desk = feedback.open_desk(at)
     for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(BedplateError, _told)

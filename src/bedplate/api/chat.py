@@ -1,67 +1,76 @@
-"""`/v1`: OpenAI's protocol for use cases, straight on ASGI. Nothing here decides; the door does."""
+"""`/v1`: the protocols that clients speak, straight on ASGI. Nothing here decides; the door does.
+
+This is the safe mode: it runs on any ASGI server. `api.protocol` serves the same door with less between.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
-from prometheus_client import Counter, Histogram
-
 from bedplate.errors import Unauthenticated
-from bedplate.gateway.call import MAX_BODY, error_body
-from bedplate.gateway.session import Answer
-from bedplate.gateway.upstream import monotonic_ms
+from bedplate.gateway.call import MAX_BODY
+from bedplate.gateway.dialect import json_bytes
+from bedplate.gateway.dialects import CHAT, MESSAGES, SERVED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
     from starlette.types import Receive, Scope, Send
 
     from bedplate.bootstrap import Installation
+    from bedplate.gateway.dialect import Dialect
+    from bedplate.gateway.session import Answer, Headers
 
-MAX_DRAINED = 8 * MAX_BODY
-CALLS = Counter("bedplate_calls_total", "Calls answered, by status and verdict.", ("status", "verdict"))
-SECONDS = Histogram("bedplate_call_seconds", "Time from the request's last byte to the answer's last byte.")
+MAX_DRAINED = 4 * MAX_BODY
+NO_KEY = "send the use case's key: Authorization: Bearer bpk_... (or x-api-key)"
+TOO_LARGE = f"the body is larger than {MAX_BODY} bytes"
 
 
 class Chat:
-    """Serves `/v1/chat/completions` and `/v1/models`."""
+    """Serves the protocols' paths and `/v1/models`."""
 
     def __init__(self, at: Installation) -> None:
         self._at = at
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        path, method = scope["path"], scope["method"]
-        secret = _bearer(scope)
+        path, method, headers = scope["path"], scope["method"], scope["headers"]
+        secret = secret_of(headers)
+        dialect = SERVED.get(path)
         if path == "/v1/models" and method == "GET":
-            await self._models(send, secret)
-        elif path != "/v1/chat/completions":
-            await _json(send, 404, [], error_body(f"{path} is not served here", "not-found"))
+            status, told, content = models(self._at, secret, headers)
+            await _whole(send, status, told, content)
+        elif dialect is None:
+            content = refusal(CHAT, 404, f"{path} is not served here", "not-found")
+            await _whole(send, 404, [], content)
         elif method != "POST":
-            await _json(send, 405, [("allow", "POST")], error_body("use POST", "method-not-allowed"))
+            await _whole(send, 405, [("allow", "POST")], refusal(dialect, 405, "use POST", "method-not-allowed"))
         elif not secret:
-            message = "send the use case's key: Authorization: Bearer bpk_..."
-            await _json(send, 401, [("www-authenticate", "Bearer")], error_body(message, "unauthenticated"))
+            told = [("www-authenticate", "Bearer")]
+            await _whole(send, 401, told, refusal(dialect, 401, NO_KEY, "unauthenticated"))
         else:
-            await self._complete(scope, receive, send, secret)
+            await self._complete(scope, receive, send, secret, dialect)
 
-    async def _complete(self, scope: Scope, receive: Receive, send: Send, secret: str) -> None:
+    async def _complete(self, scope: Scope, receive: Receive, send: Send, secret: str, dialect: Dialect) -> None:
         try:
             body = await _body(scope, receive)
         except ConnectionError:
             return  # nobody is left to be told, and what was asked is not known
         if body is None:
-            message = f"the body is larger than {MAX_BODY} bytes"
-            await _json(send, 413, [("connection", "close")], error_body(message, "request-too-large"))
+            content = refusal(dialect, 413, TOO_LARGE, "request-too-large")
+            await _whole(send, 413, [("connection", "close")], content)
             return
         task = asyncio.current_task()
         leaving = asyncio.ensure_future(_gone(receive, task))
         try:
-            await self._answer(send, secret, body)
+            answer = await self._at.door.complete(secret, body, dialect, scope["headers"])
+            if answer.events is not None:
+                await _events(send, answer, answer.events)
+            else:
+                await _whole(send, answer.status, answer.headers, answer.content or b"")
         except asyncio.CancelledError:
             if task is None or not leaving.done():
                 raise
@@ -69,25 +78,38 @@ class Chat:
         finally:
             leaving.cancel()
 
-    async def _answer(self, send: Send, secret: str, body: bytes) -> None:
-        began = monotonic_ms()
-        answer = await self._at.door.complete(secret, body)
-        if answer.events is not None:
-            await _events(send, answer, answer.events)
-        else:
-            await _json(send, answer.status, answer.headers, answer.body or {})
-        verdict = dict(answer.headers).get("x-bedplate-verdict", "none")
-        CALLS.labels(str(answer.status), verdict).inc()
-        SECONDS.observe((monotonic_ms() - began) / 1000)
 
-    async def _models(self, send: Send, secret: str) -> None:
-        try:
-            names = self._at.door.models(secret)
-        except Unauthenticated as error:
-            await _json(send, 401, [("www-authenticate", "Bearer")], error_body(str(error), error.code))
-            return
-        data = [{"id": n, "object": "model", "created": 0, "owned_by": "bedplate"} for n in names]
-        await _json(send, 200, [], {"object": "list", "data": data})
+def secret_of(headers: Sequence[tuple[bytes, bytes]]) -> str:
+    """Return the key that came with a request, as OpenAI's clients or as Anthropic's send it; "" for none."""
+    for name, value in headers:
+        if name == b"authorization":
+            kind, _, secret = value.decode("latin-1").partition(" ")
+            return secret.strip() if kind.lower() == "bearer" else ""
+    return next((v.decode("latin-1").strip() for k, v in headers if k == b"x-api-key"), "")
+
+
+def refusal(dialect: Dialect, status: int, message: str, code: str) -> bytes:
+    """Return an error of the protocol, before there is a call."""
+    return json_bytes(dialect.error(status, message, code, (), ""))
+
+
+def models(at: Installation, secret: str, headers: Sequence[tuple[bytes, bytes]]) -> tuple[int, Headers, bytes]:
+    """List the models a key may ask for, as OpenAI does or, for its clients, as Anthropic does."""
+    anthropic = any(k == b"anthropic-version" for k, _ in headers)
+    try:
+        names = at.door.models(secret)
+    except Unauthenticated as error:
+        dialect: Dialect = MESSAGES if anthropic else CHAT
+        return 401, [("www-authenticate", "Bearer")], refusal(dialect, 401, str(error), error.code)
+    if anthropic:
+        epoch = "1970-01-01T00:00:00Z"  # not known here
+        data: list[dict[str, Any]] = [
+            {"id": n, "type": "model", "display_name": n, "created_at": epoch} for n in names
+        ]
+        ends = {"first_id": names[0] if names else None, "last_id": names[-1] if names else None, "has_more": False}
+        return 200, [], json_bytes({"data": data, **ends})
+    data = [{"id": n, "object": "model", "created": 0, "owned_by": "bedplate"} for n in names]
+    return 200, [], json_bytes({"object": "list", "data": data})
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes | None:
@@ -119,8 +141,7 @@ async def _gone(receive: Receive, task: asyncio.Task[Any] | None) -> None:
         task.cancel()
 
 
-async def _json(send: Send, status: int, headers: list[tuple[str, str]], body: dict[str, Any]) -> None:
-    content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+async def _whole(send: Send, status: int, headers: Headers, content: bytes) -> None:
     told = [("content-type", "application/json"), ("content-length", str(len(content))), *headers]
     await send({"type": "http.response.start", "status": status, "headers": _encoded(told)})
     await send({"type": "http.response.body", "body": content})
@@ -135,11 +156,5 @@ async def _events(send: Send, answer: Answer, events: AsyncIterator[bytes]) -> N
     await send({"type": "http.response.body", "body": b""})
 
 
-def _encoded(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
     return [(k.encode("latin-1"), v.encode("latin-1", "replace")) for k, v in headers]
-
-
-def _bearer(scope: Scope) -> str:
-    value = next((v for k, v in scope["headers"] if k == b"authorization"), b"")
-    kind, _, secret = value.decode("latin-1").partition(" ")
-    return secret.strip() if kind.lower() == "bearer" else ""

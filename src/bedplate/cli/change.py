@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from bedplate.sdk import Client
 
 HAS_CHANGES = 4
-KINDS = ("operating-model", "use-case")
+KINDS = ("operating-model", "use-case", "prices")
 
 
 def plan(file: Path, *, server: Server = THERE) -> int:
     """Say what FILE would change, and who must agree.
 
-    Changes nothing. FILE is an operating model or a use case; its `kind:` says which.
+    Changes nothing. FILE is an operating model, a use case or prices; its `kind:` says which.
     Exit code 4 if there are changes, 0 if there are none.
     """
     found = _read(file)
@@ -33,6 +33,9 @@ def plan(file: Path, *, server: Server = THERE) -> int:
     told = client.plan(found.kind, found.name, found.text)
     if found.kind == "operating-model":
         server.show(told, lambda: _model_plan(told, file))
+        return HAS_CHANGES if told["changes"] else 0
+    if found.kind == "prices":
+        server.show(told, lambda: _prices_plan(told, file))
         return HAS_CHANGES if told["changes"] else 0
     changes = told["new"] or _differs(client, found.document)
     server.show({**told, "changed": changes}, lambda: _use_case_plan(told, file, changes=changes))
@@ -42,7 +45,7 @@ def plan(file: Path, *, server: Server = THERE) -> int:
 def apply(file: Path, *, server: Server = THERE) -> int:
     """Put FILE in force, once those who must agree did.
 
-    FILE is an operating model or a use case; its `kind:` says which.
+    FILE is an operating model, a use case or prices; its `kind:` says which.
     """
     found = _read(file)
     client = server.client()
@@ -61,7 +64,7 @@ def apply(file: Path, *, server: Server = THERE) -> int:
 
 @dataclass(frozen=True)
 class _File:
-    kind: Literal["operating-model", "use-case"]
+    kind: Literal["operating-model", "use-case", "prices"]
     name: str
     text: str
     document: Document
@@ -117,6 +120,22 @@ def _model_plan(told: Mapping[str, Any], file: Path) -> None:
         note(f"Nothing was changed. Go on with: bedplate apply {file}")
     else:
         line("no changes")
+
+
+def _prices_plan(told: Mapping[str, Any], file: Path) -> None:
+    from bedplate.gateway.price import dollars
+
+    for change in told["changes"]:
+        sign, style = ("+", "green") if change["change"] == "begins" else ("-", "red")
+        money = f"${dollars(change['input'], 4)} in, ${dollars(change['output'], 4)} out"
+        until = f" to {change['until']}" if change["until"] else ""
+        line(f"{sign} {change['model']} at {change['upstream']} from {change['since']}{until}: {money}", style=style)
+    for why in told["refused"]:
+        line(f"  refused: {why}", style="red")
+    if not told["changes"]:
+        line("no changes")
+    elif not told["refused"]:
+        note(f"Nothing was changed. Go on with: bedplate apply {file}")
 
 
 def _use_case_plan(told: Mapping[str, Any], file: Path, *, changes: bool) -> None:

@@ -80,6 +80,8 @@ def _records(at: Settings, engine: Engine, *, full: bool) -> Iterator[Check]:
         return "rebuilt from the ledger, and the same"
 
     yield _attempt("read tables", tables)
+    if full:
+        yield _attempt("usage", lambda: _usage(at, engine))
     yield _attempt("checkpoints", lambda: _checkpoints(at, engine))
     yield _witness(at)
     for path in sorted((at.data / "journal").glob("*.db")):
@@ -165,6 +167,22 @@ def _checkpoints(at: Settings, engine: Engine) -> str:
     anchor.check()
     note = anchor.latest()
     return f"the newest covers {Checkpoint.parse(split_note(note)[0]).size} events" if note else "none signed yet"
+
+
+def _usage(at: Settings, engine: Engine) -> str:
+    from bedplate.gateway.usage import Usage
+    from bedplate.store.shard import Shard
+
+    shards = {path.stem: Shard(path) for path in sorted((at.data / "journal").glob("*.db"))}
+    try:
+        differ = Usage(engine, lambda: shards).differs()
+    finally:
+        for shard in shards.values():
+            shard.close()
+    if differ:
+        remedy = "stop every process, empty the tables usage and usage_cursor, and start: it is added up anew"
+        raise Tampered("; ".join(differ[:5]), hint=remedy)
+    return "added up anew from the calls, and the same"
 
 
 def _witness(at: Settings) -> Check:

@@ -12,18 +12,21 @@ if TYPE_CHECKING:
     from bedplate.kernel.governor import Governor
 
 
-def settings(*, data: Path | None = None, host: str | None = None, port: int | None = None) -> Settings:
+def settings(
+    *, data: Path | None = None, host: str | None = None, port: int | None = None, processes: int | None = None
+) -> Settings:
     """Read the settings from the environment; what is given here goes before it. `InvalidInput` names the variable."""
     from pydantic import ValidationError
 
     from bedplate.config import Settings
 
-    given = {k: v for k, v in {"data": data, "host": host, "port": port}.items() if v is not None}
+    told = {"data": data, "host": host, "port": port, "processes": processes}
+    given = {k: v for k, v in told.items() if v is not None}
     try:
         return Settings.model_validate({**Settings().model_dump(), **given})
     except ValidationError as wrong:
-        told = "; ".join(f"BEDPLATE_{str(e['loc'][0]).upper()}: {e['msg']}" for e in wrong.errors())
-        raise InvalidInput(told, hint="see bedplate up --help") from None
+        said = "; ".join(f"BEDPLATE_{str(e['loc'][0]).upper()}: {e['msg']}" for e in wrong.errors())
+        raise InvalidInput(said, hint="see bedplate up --help") from None
 
 
 def governor(at: Settings) -> Governor:

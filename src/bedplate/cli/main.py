@@ -27,16 +27,21 @@ from bedplate.errors import (
 from . import (
     approvals,
     change,
+    cost,
     doctor,
+    evals,
     evidence,
+    feedback,
     gateway,
     incidents,
     organisation,
     paths,
     people,
     portfolio,
+    prompts,
     releases,
     up,
+    upstreams,
 )
 from .output import note, print_json
 
@@ -101,12 +106,22 @@ _COMMANDS: Mapping[str, tuple[Any, ...]] = {
         paths.new,
         releases.release,
         releases.gate,
+        evals.evals_app,
         portfolio.suspend,
         portfolio.resume,
         gateway.key_app,
+        prompts.prompts_app,
         paths.path_app,
     ),
-    "Operate": (incidents.incidents, incidents.incident_app, gateway.calls, gateway.call),
+    "Operate": (
+        incidents.incidents,
+        incidents.incident_app,
+        gateway.calls,
+        gateway.call,
+        upstreams.upstreams,
+        feedback.feedback_app,
+        cost.cost_app,
+    ),
     "Prove": (evidence.prove, evidence.verify, evidence.keys),
 }
 _numbers = count()

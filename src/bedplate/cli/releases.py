@@ -42,8 +42,8 @@ def release(
     """
     from .folder import SPEC, read_folder
 
-    files = read_folder(folder, _sources(source or []))
-    name = _named(files, str(folder / SPEC))
+    files = read_folder(folder, sources_of(source or []))
+    name = named(files, str(folder / SPEC))
     client = server.client(timeout_s=RELEASE_S)
     if server.output == "text":
         note(f"{len(files)} files of {name} sent; its evals run now.")
@@ -95,6 +95,10 @@ def _shown(made: Mapping[str, Any]) -> None:
     line(f"evals: {made['passed']} of {made['total']} pass")
     for failure in made["failures"]:
         line(f"  failed {failure['case']}: {failure['why']}", style="red")
+    if made["attack"] is not None:
+        line(f"red team: {made['attack']['passed']} of {made['attack']['total']} attacks withstood")
+        for failure in made["breaches"]:
+            line(f"  failed {failure['case']}: {failure['why']}", style="red")
     gate_table(made["gate"])
     told = {"live": "it answers calls now", "waiting": "for approval", "denied": "by the gate; nothing went live"}
     line(made["state"], told[made["state"]])
@@ -121,7 +125,8 @@ def _waited(client: Client, approval: str, *, quiet: bool) -> str:
         time.sleep(POLL_S)
 
 
-def _sources(given: list[str]) -> dict[str, Path]:
+def sources_of(given: list[str]) -> dict[str, Path]:
+    """Read `NAME=FOLDER` arguments."""
     found = {}
     for text in given:
         name, equals, folder = text.partition("=")
@@ -131,7 +136,7 @@ def _sources(given: list[str]) -> dict[str, Path]:
     return found
 
 
-def _named(files: Mapping[str, str], name: str) -> str:
+def named(files: Mapping[str, str], name: str) -> str:
     """Return the use case's id; `InvalidInput` where its data is not among the files, with what to add."""
     from bedplate.document import InvalidDocument, parse
 

@@ -148,7 +148,16 @@ class Story:
         self._say.print(
             f"Release {made['number']}, digest {made['release'][:16]}… Answered by: [bold]{made['answered_by']}[/]"
         )
-        self._say.print(f"Evals: {made['passed']} of {made['total']} pass")
+        sure = made["summary"]["lower_permille"] / 10
+        self._say.print(f"Evals: {made['passed']} of {made['total']} pass, at least {sure} % with 95 % confidence")
+        if made["comparison"] is not None:
+            told = made["comparison"]
+            failing, passing = len(told["newly_failing"]), len(told["newly_passing"])
+            self._say.print(
+                f"  against the live release, {told['shared']} cases in common: {failing} newly failing, "
+                f"{passing} newly passing"
+            )
+            must(not told["worse"], f"the release of {name} is no worse than the live one")
         for failure in made["failures"]:
             self._say.print(f"  [yellow]{failure['case']}[/]: {failure['why']}")
         table = Table("control", "state", "what is on record, or the fix")

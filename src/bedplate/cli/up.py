@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,11 +18,15 @@ from bedplate.errors import Conflict, InvalidInput
 from .output import HERE, Screen, fields, note, print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    import uvicorn
 
     from bedplate.config import Settings
 
+
 GRACE_S = 3  # open event streams would hold up the end for ever
+HEALTHY_S = 30  # a process that starts on a busy machine must not be taken for one that hangs
 
 
 def up(
@@ -27,6 +34,7 @@ def up(
     host: Annotated[str | None, Parameter(help="Address to listen on. Otherwise $BEDPLATE_HOST.")] = None,
     port: Annotated[int | None, Parameter(help="Port; 0 takes a free one. Otherwise $BEDPLATE_PORT.")] = None,
     data: Annotated[Path | None, Parameter(help="Folder of the records. Otherwise $BEDPLATE_DATA.")] = None,
+    processes: Annotated[int | None, Parameter(help="Serving processes. Otherwise $BEDPLATE_PROCESSES.")] = None,
     screen: Screen = HERE,
 ) -> int:
     """Run the server. Ctrl-C stops it.
@@ -35,20 +43,21 @@ def up(
     """
     from .host import settings
 
-    at = settings(data=data, host=host, port=port)
+    at = settings(data=data, host=host, port=port, processes=processes)
     new = not at.database and not (at.data / "bedplate.db").exists()
     with _bound(at) as sock:
         address, number = sock.getsockname()[:2]
         os.environ.update(BEDPLATE_DATA=str(at.data), BEDPLATE_HOST=at.host, BEDPLATE_PORT=str(number))
+        os.environ["BEDPLATE_PROCESSES"] = str(at.processes)
         shown = f"[{address}]" if ":" in address else address
         shown = "127.0.0.1" if shown == "0.0.0.0" else "[::1]" if shown == "[::]" else shown  # noqa: S104  shown, not bound
         told = {"url": f"http://{shown}:{number}", "upstream": _upstream(at), "data": str(at.data.absolute())}
         _logs()
-        _serve(sock, lambda: _announce(told, screen, new=new, open_to_all=not address.startswith(("127.", "::1"))))
+        _serve(at, sock, lambda: _announce(told, screen, new=new, open_to_all=not address.startswith(("127.", "::1"))))
     return 0
 
 
-def _serve(sock: socket.socket, ready: Any) -> None:  # noqa: ANN401  a callable without arguments
+def _serve(at: Settings, sock: socket.socket, ready: Callable[[], None]) -> None:
     import uvicorn
 
     class Announced(uvicorn.Server):
@@ -57,22 +66,53 @@ def _serve(sock: socket.socket, ready: Any) -> None:  # noqa: ANN401  a callable
             if self.started:
                 ready()
 
-    server = Announced(
-        uvicorn.Config(
-            "bedplate.serve:create",
-            factory=True,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=GRACE_S,
-            server_header=False,
-        )
+    config = uvicorn.Config(
+        "bedplate.serve:create",
+        factory=True,
+        http="bedplate.api.protocol:GatewayProtocol" if at.http == "fast" else "httptools",
+        workers=at.processes,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_S,
+        timeout_worker_healthcheck=HEALTHY_S,
+        server_header=False,
     )
+    if at.processes > 1:
+        _serve_together(config, sock, ready)
+        return
+    server = Announced(config)
     try:
         server.run(sockets=[sock])
     except KeyboardInterrupt:
         note("stopped")
     if not server.started:
         raise Conflict("the server did not start", hint="the log above says why")
+
+
+def _serve_together(config: uvicorn.Config, sock: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve in several processes: each takes connections from the one socket, and has a shard of its own."""
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    together = Multiprocess(config, sockets=[sock])
+    threading.Thread(target=_once_answering, args=(sock, ready), daemon=True).start()
+    together.run()
+
+
+def _once_answering(sock: socket.socket, ready: Callable[[], None]) -> None:
+    """Say that it is up once a process answers."""
+    import http.client
+
+    address, number = sock.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104  asked, not bound
+    while True:
+        connection = http.client.HTTPConnection(host, number, timeout=60)
+        with suppress(OSError, http.client.HTTPException):
+            connection.request("GET", "/healthz")
+            if connection.getresponse().status == 200:  # noqa: PLR2004  the one that means it
+                ready()
+                return
+        time.sleep(0.1)
 
 
 def _bound(at: Settings) -> socket.socket:

@@ -1,18 +1,25 @@
-"""What is done about keys. Calls themselves pass the fast door, `door.py`."""
+"""What is done about keys and prices. Calls themselves pass the fast door, `door.py`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import NAMESPACE_OID, uuid5
 
 from bedplate.errors import InvalidInput
 from bedplate.kernel.clock import DAY
 
-from .governance import ISSUE_KEY, REVOKE_KEY
+from .governance import ISSUE_KEY, PRICES, REVOKE_KEY, SET_PRICES
+from .tariff import content, rewritten
 
 if TYPE_CHECKING:
+    from bedplate.kernel.event import Value
     from bedplate.kernel.governor import Governor
 
+    from .tariff import Tariff
+
 MAX_DAYS = 366
+MAX_TOLD = 50  # reasons of a refusal: it is an event, and has its bounds
+MAX_CONTRACTS = 100  # named in the event; every line names its own in the kept file
 
 
 def issue_key(governor: Governor, by: str, subject: str, *, key: str, digest: str, label: str, days: int) -> None:
@@ -28,3 +35,19 @@ def revoke_key(governor: Governor, by: str, subject: str, key: str, reason: str)
     """End a key; calls with it are refused within a second."""
     with governor.act(by, REVOKE_KEY, subject, facts={"key": key}) as act:
         act.record("gateway.key.revoked", {"key": key, "reason": reason})
+
+
+def set_prices(governor: Governor, by: str, tariff: Tariff, in_force: Tariff, seq: int) -> None:
+    """Put prices in force. `seq` is the event that put `in_force` there: of two changes at once only one succeeds.
+
+    `Denied` if it would rewrite what was in force; `InvalidInput` (`no-change`) if it is in force already.
+    """
+    if tariff.digest == in_force.digest:
+        raise InvalidInput("these prices are in force already", code="no-change")
+    rewrites: list[Value] = [*rewritten(in_force.lines, tariff.lines, governor.clock())[:MAX_TOLD]]
+    facts: dict[str, Value] = {"digest": tariff.digest, "base": in_force.digest, "rewrites": rewrites}
+    once = str(uuid5(NAMESPACE_OID, f"bedplate:prices:{seq}"))
+    with governor.act(by, SET_PRICES, PRICES, facts=facts, request=once) as act:
+        contracts: list[Value] = [*sorted({line.contract for line in tariff.lines})[:MAX_CONTRACTS]]
+        data: dict[str, Value] = {"digest": act.keep(content(tariff.lines)), "lines": len(tariff.lines)}
+        act.record("gateway.prices.set", {**data, "contracts": contracts})

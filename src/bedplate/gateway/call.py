@@ -3,35 +3,51 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from bedplate.errors import InvalidInput
 from bedplate.kernel.clock import rfc3339
-from bedplate.kernel.event import Value, canonical
 
-from .upstream import text_of
+from .texts import slots
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from bedplate.kernel.event import Value
 
-MAX_BODY = 4 << 20
-MAX_MESSAGES = 2_000
+    from .budget import Reservation
+    from .dialect import Body, Dialect
+    from .texts import Slot
+
+MAX_BODY = 16 << 20  # pictures travel in it
+MAX_TEXT = 4 << 20  # characters that a guardrail has to read
 MAX_NAME = 200  # characters of a model's name: it is quoted in reasons, and a record has its bounds
-MAX_DEPTH = 128  # far from where some later step would run out of stack
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder(order="sorted").encode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
-    """A chat completion as the client sent it. `question` is the last thing the user said."""
+    """A request as the client sent it. `texts` are all its texts, where guardrails may change them."""
 
-    body: dict[str, Any]
+    dialect: Dialect
+    body: Body
     model: str
     stream: bool
-    question: str
+    texts: list[Slot]
+    size: int  # characters of all texts
+    prompt: Body | None = None  # a released prompt that the client names, with the values for it
+
+    def settle(self) -> None:
+        """Check the request and list its texts; once more after a prompt was put into it."""
+        self.dialect.check(self.body)
+        self.texts = slots(self.body)
+        self.size = sum([len(slot.text) for slot in self.texts])
+        if self.size > MAX_TEXT:
+            raise InvalidInput(f"the body holds more than {MAX_TEXT} characters of text", code="request-too-large")
 
 
 @dataclass(slots=True)
@@ -41,7 +57,7 @@ class Trace:
     id: str
     subject: str
     key: str
-    route: str  # live or evaluation
+    route: str  # live, evaluation, canary or observed
     started: int
     request_sha256: str
     tier: int = 0
@@ -63,32 +79,64 @@ class Trace:
     unanswered: bool = False
     error: str = ""
     sampled: bool = False
+    dialect: str = "chat"
+    cached_in: int = 0
+    cost_nano: int = 0  # nano-US-dollars
+    price: str = ""  # which price applied; "" while nothing was bought
+    attempts: int = 0  # how often an upstream was asked
+    first_us: int = 0  # from the start to the upstream's first byte
+    upstream_us: int = 0  # spent waiting for the upstream, the whole answer
+    latency_us: int = 0  # from the start to the record
+    prompt_id: str = ""
+    prompt_version: str = ""
+    # Not on record:
+    finish: str = ""  # why the answer ended, as the upstream says
+    answered_by: str = ""  # the model that the upstream says answered
+    traceparent: str = ""  # of whoever called us (W3C Trace Context)
+    address: str = ""  # of the upstream, by which it is priced
+    reservation: Reservation | None = None  # what was counted of the budget, while it is not settled
 
 
-def read(body: bytes) -> Request:
-    """Read a chat completion; `InvalidInput` says what is wrong with it. Duplicate keys and NaN are refused."""
-    parsed = _object(body)
-    model, messages, stream = parsed.get("model"), parsed.get("messages"), parsed.get("stream")
+def read(dialect: Dialect, content: bytes) -> Request:
+    """Read a request; `InvalidInput` says what is wrong with it.
+
+    Where an object has the same key twice the last one counts, and only that one is sent on: what is judged is what
+    goes upstream.
+    """
+    if len(content) > MAX_BODY:
+        raise InvalidInput(f"the body is larger than {MAX_BODY} bytes", code="request-too-large")
+    try:
+        body = _decode(content)
+    except RecursionError:
+        raise InvalidInput("the body is nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as wrong:
+        raise InvalidInput(f"the body is not JSON: {wrong}") from None
+    if type(body) is not dict:
+        raise InvalidInput("the body must be a JSON object")
+    model, stream = body.get("model"), body.get("stream")
     stream = False if stream is None else stream
-    if not isinstance(model, str) or not 0 < len(model) <= MAX_NAME:
+    if type(model) is not str or not 0 < len(model) <= MAX_NAME:
         raise InvalidInput(
             f"`model` must be text of 1 to {MAX_NAME} characters",
             hint="name the approved model, the use case, or `default`",
         )
-    if not isinstance(stream, bool):
+    if type(stream) is not bool:
         raise InvalidInput("`stream` must be true or false")
-    if not isinstance(messages, list) or not messages or len(messages) > MAX_MESSAGES:
-        raise InvalidInput(f"`messages` must be a list of 1 to {MAX_MESSAGES} messages")
-    if not all(isinstance(m, dict) and isinstance(m.get("role"), str) for m in messages):
-        raise InvalidInput("every message must be an object with a `role`")
-    question = next((text_of(m) for m in reversed(messages) if m["role"] == "user"), "")
-    return Request(parsed, model, stream, question)
+    if stream and not dialect.streams:
+        raise InvalidInput(f"{dialect.name} are not streamed", hint="leave `stream` out")
+    prompt = body.pop("prompt") if type(body.get("prompt")) is dict else None
+    request = Request(dialect, body, model, stream, [], 0, prompt)
+    if prompt is None:
+        request.settle()
+    return request
 
 
 def entry(trace: Trace, kind: str, ended: int, sealed: dict[str, Value]) -> bytes:
-    """Write the record of a call as the exact bytes that are hashed. Content itself is not in it, only digests."""
-    reasons: list[Value] = [[control, why, fix] for control, why, fix in trace.reasons]
-    return canonical(
+    """Write the record of a call as the exact bytes that are hashed. Content itself is not in it, only digests.
+
+    Fields are only ever added; a reader takes one that is missing as its default.
+    """
+    return _encode(
         {
             "v": 1,
             "id": trace.id,
@@ -105,11 +153,11 @@ def entry(trace: Trace, kind: str, ended: int, sealed: dict[str, Value]) -> byte
             "upstream": trace.upstream,
             "prompt": trace.prompt,
             "index": trace.index,
-            "passages": list(trace.passages),
+            "passages": trace.passages,
             "verdict": trace.verdict,
             "status": trace.status,
-            "reasons": reasons,
-            "findings": [f"{what} × {n}" if n > 1 else what for what, n in Counter(trace.findings).items()],
+            "reasons": trace.reasons,
+            "findings": counted(trace.findings) if trace.findings else [],
             "request_sha256": trace.request_sha256,
             "answer_sha256": sha256(trace.answer.encode()),
             "tokens_in": trace.tokens_in,
@@ -119,74 +167,24 @@ def entry(trace: Trace, kind: str, ended: int, sealed: dict[str, Value]) -> byte
             "sampled": int(trace.sampled),
             "error": trace.error,
             "content": sealed,
+            "dialect": trace.dialect,
+            "cached_in": trace.cached_in,
+            "cost_nano": trace.cost_nano,
+            "price": trace.price,
+            "attempts": trace.attempts,
+            "first_us": trace.first_us,
+            "latency_us": trace.latency_us,
+            "prompt_id": trace.prompt_id,
+            "prompt_version": trace.prompt_version,
         }
     )
+
+
+def counted(findings: list[str]) -> list[str]:
+    """Return each finding once, with how often it was made: a record has its bounds."""
+    return [f"{what} × {n}" if n > 1 else what for what, n in Counter(findings).items()]
 
 
 def sha256(data: bytes) -> str:
     """SHA-256, hex."""
     return hashlib.sha256(data).hexdigest()
-
-
-def error_body(
-    message: str, code: str, reasons: Sequence[tuple[str, str, str]] = (), call_id: str = ""
-) -> dict[str, Any]:
-    """Return an error in OpenAI's shape; reasons and their fixes are added beside it."""
-    kind = "invalid_request_error" if code in {"invalid-input", "request-too-large"} else "bedplate_error"
-    error: dict[str, Any] = {"message": message, "type": kind, "param": None, "code": code}
-    if reasons:
-        error["reasons"] = [{"control": c, "reason": r, "fix": f} for c, r, f in reasons]
-    if call_id:
-        error["call_id"] = call_id
-    return {"error": error}
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    if len(body) > MAX_BODY:
-        raise InvalidInput(f"the body is larger than {MAX_BODY} bytes", code="request-too-large")
-    try:
-        parsed = json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
-        json.dumps(parsed, ensure_ascii=False).encode()  # a lone surrogate would break upstream
-    except RecursionError:
-        raise InvalidInput("the body is nested too deeply") from None
-    except UnicodeEncodeError:
-        raise InvalidInput("the body holds text that is not valid Unicode") from None
-    except ValueError as wrong:
-        raise InvalidInput(f"the body is not JSON: {wrong}") from None
-    if not isinstance(parsed, dict):
-        raise InvalidInput("the body must be a JSON object")
-    if _too_deep(parsed):
-        raise InvalidInput("the body is nested too deeply")
-    return parsed
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("an object has the same key twice")
-    return found
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text[:40]} is beyond what a JSON number can be")
-    return value
-
-
-def _too_deep(value: object) -> bool:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
-            if isinstance(inner, (dict, list))
-        ]
-        if not level:
-            return False
-    return True
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,15 +15,19 @@ from bedplate.kernel.decision import Allow, Case, Reason, decide
 from bedplate.kernel.standing import Rung
 
 from . import call
-from .call import Request, Trace, error_body, sha256
+from .budget import Limits, Over
+from .call import Request, Trace, sha256
+from .dialect import Dialect, Said, json_bytes
+from .dialects import CHAT
+from .extractive import quote
 from .governance import CALL, EVALUATE
 from .grounding import render
-from .guardrail import apply
-from .session import Answer, Asking, Headers, Parts, Quoting, Serving, Session
-from .upstream import UpstreamFailed, text_of, usage
+from .route import Target
+from .session import Answer, Headers, Parts, Session, carried
+from .upstream import Asked, Reply, Spoken, UpstreamFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from bedplate.kernel.event import Value
     from bedplate.kernel.model import TierPlan
@@ -33,96 +36,157 @@ if TYPE_CHECKING:
     from .recipe import Recipe
     from .snapshot import Key, Snapshot
 
-
-INSTRUCTING = ("system", "developer")  # roles that speak to the model about how to answer
+Carried = tuple[tuple[bytes, bytes], ...]
+PASSED = frozenset({b"anthropic-version", b"anthropic-beta", b"openai-beta", b"tracestate"})
+EXPECTED_OUT = 256  # tokens reserved for an answer whose length the client does not bound
+FIXES = {
+    "prompt-length": "send less",
+    "guardrail-input": "take it out of the prompt and send again",
+}
 
 
 class Door:
-    """Answers chat completions for keys, and for evaluations of releases that are not live yet."""
+    """Answers calls for keys, and for evaluations of releases that are not live yet."""
 
     def __init__(self, parts: Parts) -> None:
         self._p = parts
         self._owed: dict[tuple[int, int, str], tuple[Control, ...]] = {}
+        self._limits: dict[str, tuple[TierPlan, Recipe, Limits]] = {}
 
-    async def complete(self, secret: str, body: bytes) -> Answer:
+    async def complete(
+        self, secret: str, content: bytes, dialect: Dialect = CHAT, headers: Sequence[tuple[bytes, bytes]] = ()
+    ) -> Answer:
         """Decide and answer one call made with a key. Never raises for what a client can cause: the answer says it."""
         snapshot = self._p.follower.snapshot
         try:
             key = self._known(snapshot, secret)
         except Unauthenticated as error:
-            return Answer(401, [], error_body(str(error), error.code))
+            return Answer(401, [], json_bytes(dialect.error(401, str(error), error.code, (), "")))
         recipe = snapshot.recipes.get(key.subject)
-        trace = Trace(self._p.identify(), key.subject, f"key/{key.id}", "live", self._p.clock(), sha256(body))
-        return await self._answered(snapshot, recipe, CALL, trace, body)
+        trace = Trace(self._p.identify(), key.subject, f"key/{key.id}", "live", self._p.clock(), sha256(content))
+        passed = tuple([pair for pair in headers if pair[0] in PASSED])
+        trace.traceparent = next((v for k, v in headers if k == b"traceparent"), b"").decode("latin-1")
+        trace.prompt_id = next((v for k, v in headers if k == b"x-bedplate-prompt"), b"")[:200].decode("latin-1")
+        if onward := self._p.onward(trace.id, trace.traceparent) or trace.traceparent:
+            passed += ((b"traceparent", onward.encode()),)
+        return await self._answered(snapshot, recipe, CALL, trace, dialect, content, passed)
+
+    def identified(self, secret: str) -> tuple[str, str]:
+        """Return a key's use case and the key as records name it; `Unauthenticated` if it is unknown or has ended."""
+        key = self._known(self._p.follower.snapshot, secret)
+        return key.subject, f"key/{key.id}"
+
+    def judged(self, trace: Trace, model: str, dialect: Dialect = CHAT) -> tuple[Reason, ...]:
+        """Decide a call that is not made here; fills in what is known of the subject. Nothing is recorded."""
+        snapshot = self._p.follower.snapshot
+        request = Request(dialect, {}, model, stream=False, texts=[], size=0)
+        return self._decided(snapshot, snapshot.recipes.get(trace.subject), CALL, trace, request)
 
     def models(self, secret: str) -> list[str]:
         """List the model names that a key may ask for; `Unauthenticated` for a key that is unknown or has ended."""
         snapshot = self._p.follower.snapshot
         recipe = snapshot.recipes.get(self._known(snapshot, secret).subject)
-        return [recipe.model] if recipe is not None else []
+        return [recipe.model, *sorted(recipe.named - {recipe.model})] if recipe is not None else []
 
     async def evaluate(self, by: str, subject: str, recipe: Recipe, question: str) -> tuple[str, list[str], str]:
         """Ask one question of a release that need not be live; returns (answer, passage refs, call id)."""
-        asked = {"model": recipe.model, "messages": [{"role": "user", "content": question}]}
-        body = json.dumps(asked).encode()
-        trace = Trace(self._p.identify(), subject, by, "evaluation", self._p.clock(), sha256(body))
+        content = json_bytes({"model": recipe.model, "messages": [{"role": "user", "content": question}]})
+        trace = Trace(self._p.identify(), subject, by, "evaluation", self._p.clock(), sha256(content))
         self._p.follower.look()
-        answer = await self._answered(self._p.follower.snapshot, recipe, EVALUATE, trace, body)
-        if answer.status != 200 or answer.body is None:  # noqa: PLR2004  the one status that carries an answer
+        answer = await self._answered(self._p.follower.snapshot, recipe, EVALUATE, trace, CHAT, content, ())
+        if answer.status != 200:  # noqa: PLR2004  the one status that carries an answer
             message = answer.body["error"]["message"] if answer.body else "no answer"
             raise Unavailable(f"the evaluation call {trace.id} failed: {message}")
         return trace.answer, trace.passages, trace.id
 
     async def _answered(
-        self, snapshot: Snapshot, recipe: Recipe | None, action: Action, trace: Trace, body: bytes
+        self,
+        snapshot: Snapshot,
+        recipe: Recipe | None,
+        action: Action,
+        trace: Trace,
+        dialect: Dialect,
+        content: bytes,
+        passed: Carried,
     ) -> Answer:
+        trace.dialect = dialect.name
         try:
-            return await self._governed(snapshot, recipe, action, trace, body)
+            return await self._governed(snapshot, recipe, action, trace, call.read(dialect, content), passed)
         except InvalidInput as error:
             trace.status, trace.error = "refused", error.code
-            trace.reasons = [("request", error.message, error.hint or "send a chat completion as OpenAI documents it")]
-            status = 413 if error.code == "request-too-large" else 400
-            return await self._closing(trace, status, error)
-        except UpstreamFailed as error:
-            trace.status, trace.error = "failed", error.message
-            return await self._closing(trace, error.status, error)
+            fix = error.hint or f"send what {dialect.path} takes, as its protocol documents it"
+            trace.reasons = [("request", error.message, fix)]
+            return await self._closing(trace, dialect, 413 if error.code == "request-too-large" else 400, error)
         except Unavailable as error:
-            return Answer(503, _headers(trace), error_body(str(error), error.code, call_id=trace.id))
+            self._released(trace)
+            return self._error(trace, dialect, 503, error)
         except BedplateError as error:  # an index that is gone, say: nothing was answered, and that is on record
             trace.status, trace.error = "failed", error.message
-            return await self._closing(trace, 503, error)
+            return await self._closing(trace, dialect, 503, error)
         except (asyncio.CancelledError, GeneratorExit):
+            self._released(trace)
             trace.status = "aborted"
             with suppress(Unavailable):  # or the record of its completion was on its way already
                 await asyncio.shield(self._p.recorder.record(trace, "call.aborted", None))
             raise
 
-    async def _closing(self, trace: Trace, status: int, error: BedplateError) -> Answer:
+    async def _closing(self, trace: Trace, dialect: Dialect, status: int, error: BedplateError) -> Answer:
+        self._released(trace)
         try:
             await self._p.recorder.record(trace, f"call.{trace.status}", None)
         except Unavailable as away:
-            return Answer(503, _headers(trace), error_body(str(away), away.code, call_id=trace.id))
-        return Answer(status, _headers(trace), error_body(str(error), error.code, trace.reasons, trace.id))
+            return self._error(trace, dialect, 503, away)
+        return self._error(trace, dialect, status, error)
+
+    def _told(self, trace: Trace, dialect: Dialect, failed: UpstreamFailed) -> Answer:
+        """Tell the client what went wrong upstream: what it did wrong itself in the upstream's own words."""
+        if failed.body:
+            return Answer(failed.status, _headers(trace), failed.body)
+        answer = self._error(trace, dialect, failed.status, failed)
+        return replace(answer, headers=[*answer.headers, *([("retry-after", failed.retry_after)] * bool(failed.retry_after))])
+
+    def _released(self, trace: Trace) -> None:
+        """Give back what was counted for a call that was not made."""
+        if trace.reservation is not None:
+            self._p.budgets.release(trace.reservation)
+            trace.reservation = None
+
+    def _error(self, trace: Trace, dialect: Dialect, status: int, error: BedplateError) -> Answer:
+        content = json_bytes(dialect.error(status, str(error), error.code, trace.reasons, trace.id))
+        return Answer(status, _headers(trace), content)
 
     async def _governed(
-        self, snapshot: Snapshot, recipe: Recipe | None, action: Action, trace: Trace, body: bytes
+        self,
+        snapshot: Snapshot,
+        recipe: Recipe | None,
+        action: Action,
+        trace: Trace,
+        request: Request,
+        passed: Carried,
     ) -> Answer:
         if not self._p.recorder.healthy:
             raise Unavailable("calls cannot be recorded now, so none is made", hint="see /readyz")
-        request = call.read(body)
-        verdict = self._decided(snapshot, recipe, action, trace, request)
-        if verdict:
-            trace.reasons = [(r.control, r.why, r.fix) for r in verdict]
-            return await self._refused(trace)
+        reasons = self._decided(snapshot, recipe, action, trace, request)
+        if reasons:
+            trace.reasons = [(r.control, r.why, r.fix) for r in reasons]
+            return await self._refused(trace, request.dialect)
         if recipe is None or (plan := _plan(snapshot, trace.subject)) is None:
             raise Unavailable("the release is not loaded yet", hint="try again in a second")
         trace.verdict = "allow"
         trace.release, trace.prompt, trace.index = recipe.release, recipe.prompt_digest, recipe.index
         trace.model, trace.sampled = recipe.model, _sampled(trace.id, plan.sample_percent)
-        request = self._guarded_in(plan, recipe, trace, request)
-        if trace.verdict == "deny":
-            return await self._refused(trace)
-        return await self._served(plan, recipe, trace, request)
+        if request.prompt is not None:
+            messages, trace.prompt_id, trace.prompt_version = self._p.render(recipe.release, request.prompt)
+            request.dialect.prompted(request.body, messages)
+            request.settle()
+        elif trace.prompt_id:  # rendered by the client, who says from what
+            name, version, known = self._p.verify(recipe.release, trace.prompt_id)
+            trace.prompt_id, trace.prompt_version = name, version if known else "not verified"
+        reason = self._guarded_in(plan, recipe, trace, request)
+        if reason is not None:
+            trace.reasons = [reason]
+            return await self._refused(trace, request.dialect)
+        return await self._served(plan, recipe, trace, request, passed)
 
     def _decided(
         self, snapshot: Snapshot, recipe: Recipe | None, action: Action, trace: Trace, request: Request
@@ -136,7 +200,7 @@ class Door:
         facts: dict[str, Value] = {
             "model": request.model,
             "approved": recipe.model if recipe else "",
-            "served": "yes" if recipe is not None and recipe.upstream in self._p.upstreams else "no",
+            "served": "yes" if recipe is not None and recipe.upstream in self._p.switchboard else "no",
             "named": "yes" if recipe is not None and recipe.names(request.model, name) else "no",
             "calls_today": spent.calls,
             "tokens_today": spent.tokens,
@@ -161,53 +225,87 @@ class Door:
             self._owed[cached] = owed(self._p.controls, "call", name, plan.controls)
         return self._owed[cached]
 
-    async def _refused(self, trace: Trace) -> Answer:
+    async def _refused(self, trace: Trace, dialect: Dialect) -> Answer:
         trace.verdict, trace.status = "deny", "refused"
         await self._p.recorder.record(trace, "call.refused", None)
         message = "; ".join(why for _, why, _ in trace.reasons)
-        return Answer(403, _headers(trace), error_body(message, "denied", trace.reasons, trace.id))
+        return Answer(
+            403, _headers(trace), json_bytes(dialect.error(403, message, "denied", trace.reasons, trace.id))
+        )
 
-    def _guarded_in(self, plan: TierPlan, recipe: Recipe, trace: Trace, request: Request) -> Request:
+    def _guarded_in(
+        self, plan: TierPlan, recipe: Recipe, trace: Trace, request: Request
+    ) -> tuple[str, str, str] | None:
+        """Change what has to be changed in the request; return why it may not go on, if it may not."""
         most = int(str(plan.guardrails["max_prompt_chars"]))
-        size = sum(len(text_of(m)) for m in request.body["messages"])
-        if size > most:
-            return self._blocked(
-                trace, request, "prompt-length", f"the prompt has {size} characters; {most} are allowed"
-            )
-        policy = recipe.guardrails["input"]
-        messages = []
-        for message in request.body["messages"]:
-            changed, blocked = _guard_message(message, policy, trace)
-            if blocked:
-                return self._blocked(trace, request, "guardrail-input", f"the prompt holds {_named(trace.findings)}")
-            messages.append(changed)
-        question = apply(request.question, policy).text
-        return replace(request, body={**request.body, "messages": messages}, question=question)
+        if request.size > most:
+            why = f"the prompt has {request.size} characters; {most} are allowed"
+            return "prompt-length", why, FIXES["prompt-length"]
+        guard, texts = recipe.guard_in, request.texts
+        if guard.idle or guard.clear(["\n".join([slot.text for slot in texts])]):
+            return None
+        stopped = False
+        for slot in texts:
+            guarded = guard.apply(slot.text)
+            trace.findings += [f"input: {f.label}" for f in guarded.findings]
+            stopped = stopped or guarded.blocked or guarded.asks
+            if guarded.text != slot.text:
+                slot.holder[slot.key] = guarded.text
+        if not stopped:
+            return None
+        named = ", ".join(dict.fromkeys(f.partition(": ")[2] for f in trace.findings))
+        return "guardrail-input", f"the prompt holds {named}", FIXES["guardrail-input"]
 
-    def _blocked(self, trace: Trace, request: Request, control: str, why: str) -> Request:
-        trace.verdict = "deny"
-        trace.reasons = [(control, why, "take it out of the prompt and send again")]
-        return request
-
-    async def _served(self, plan: TierPlan, recipe: Recipe, trace: Trace, request: Request) -> Answer:
-        estimate = usage(request.body, "")["total_tokens"]
-        if trace.route == "live":  # nothing is awaited since it was judged
-            self._p.budgets.reserve(trace.subject, estimate, trace.started)
+    async def _served(
+        self, plan: TierPlan, recipe: Recipe, trace: Trace, request: Request, passed: Carried
+    ) -> Answer:
+        if trace.route == "live" and (over := self._reserved(plan, recipe, trace, request)) is not None:
+            trace.reasons = [("within-budget", over.reason, "wait, or have the budget raised")]
+            return await self._refused(trace, request.dialect)
         if plan.intent:
             trace.status = "intended"
             await self._p.recorder.record(replace(trace, id=f"{trace.id}/intent"), "call.intent", None)
-        passages = await self._p.retrieve(recipe.index, request.question, recipe.top) if recipe.index else ()
+        dialect = request.dialect
+        question = dialect.question(request.body) if recipe.index else ""
+        passages = await self._p.retrieve(recipe.index, question, recipe.top) if recipe.index else ()
         trace.passages = [p.ref for p in passages]
+        session = Session(self._p, plan, recipe, trace, request, passages)
+        headers = _headers(trace)
         if trace.route == "live" and trace.rung == Rung.READ.name.lower():
-            serving: Serving = Quoting(passages, recipe.unanswered)
-        else:
-            upstream = self._p.upstreams[recipe.upstream]
-            trace.upstream = upstream.name
-            serving = Asking(upstream, _composed(recipe, request, passages))
-        session = Session(self._p, plan, recipe, trace, request, passages, estimate)
-        if request.stream:
-            return Answer(200, _headers(trace), events=session.streamed(serving))
-        return Answer(200, _headers(trace), await session.whole(serving))
+            text = quote(passages, "") or recipe.unanswered  # nothing is generated
+            said = Said(text, "quoted passages", trace.started // 1_000_000, trace.id)
+            if request.stream:
+                return Answer(200, headers, events=session.streamed(Spoken(dialect.stream(said))))
+            return Answer(200, headers, await session.whole(Reply(json_bytes(dialect.whole(said)))))
+        asked = Asked(dialect, _composed(recipe, request, passages), request.stream, passed)
+        targets, tokens = _targets(recipe, request), request.size // 4
+        try:
+            if request.stream:
+                flow = await self._p.switchboard.open(targets, asked, trace, tokens)
+                return Answer(200, headers + carried(flow.headers), events=session.streamed(flow))
+            began = self._p.clock()
+            reply = await self._p.switchboard.ask(targets, asked, trace, tokens)
+            trace.upstream_us = self._p.clock() - began
+            return Answer(200, headers + carried(reply.headers), await session.whole(reply))
+        except UpstreamFailed as failed:
+            trace.status, trace.error = "failed", failed.message
+            await session.commit("call.failed")
+            return self._told(trace, dialect, failed)
+
+    def _reserved(self, plan: TierPlan, recipe: Recipe, trace: Trace, request: Request) -> Over | None:
+        """Count the call against the budget before it is made, so that parallel calls see each other."""
+        known = self._limits.get(trace.subject)
+        if known is None or known[0] is not plan or known[1] is not recipe:
+            known = self._limits[trace.subject] = (plan, recipe, Limits.of(plan, recipe))
+        most_out = request.dialect.most_out(request.body) or EXPECTED_OUT
+        tokens_in = request.size // 4 + 1
+        price = self._p.price(recipe.model, recipe.upstream, trace.started)
+        cost = price.cost(tokens_in, 0, most_out)
+        made = self._p.budgets.reserve(trace.subject, known[2], tokens_in + most_out, cost, trace.started)
+        if isinstance(made, Over):
+            return made
+        trace.reservation = made
+        return None
 
     def _known(self, snapshot: Snapshot, secret: str) -> Key:
         digest = sha256(secret.encode())
@@ -219,46 +317,26 @@ class Door:
         return key
 
 
+def _targets(recipe: Recipe, request: Request) -> Sequence[Target]:
+    """List what the release approved in the order it is tried: the model that was named first."""
+    if request.dialect.name == "embeddings" and recipe.embedding:
+        return [Target(recipe.embedding["upstream"], recipe.embedding["model"])]
+    return sorted(recipe.targets, key=lambda t: t.model != request.model) if recipe.fallbacks else recipe.targets
+
+
 def _plan(snapshot: Snapshot, subject: str) -> TierPlan | None:
     standing = snapshot.standings.get(subject)
     return snapshot.model.plan(standing.tier) if snapshot.model is not None and standing is not None else None
 
 
-def _guard_message(message: dict[str, Any], policy: Mapping[str, str], trace: Trace) -> tuple[dict[str, Any], bool]:
-    """Guard the text of one message, whether it is plain or in parts."""
-    content = message.get("content")
-    if isinstance(content, str):
-        guarded = apply(content, policy)
-        trace.findings += [f"input: {f.label}" for f in guarded.findings]
-        return ({**message, "content": guarded.text} if guarded.text != content else message), guarded.blocked
-    if not isinstance(content, list):
-        return message, False
-    parts, blocked = [], False
-    for part in content:
-        if isinstance(part, dict) and isinstance(part.get("text"), str):
-            guarded = apply(part["text"], policy)
-            trace.findings += [f"input: {f.label}" for f in guarded.findings]
-            blocked = blocked or guarded.blocked
-            parts.append({**part, "text": guarded.text})
-        else:
-            parts.append(part)
-    return {**message, "content": parts}, blocked
-
-
 def _composed(recipe: Recipe, request: Request, passages: Sequence[Numbered]) -> dict[str, Any]:
-    """Put the released prompt and the passages before what the client asks, and after what it says as `system`.
+    """Put the released prompt and the passages where the protocol tells the model how to answer.
 
-    The last system message counts: a client cannot slip in passages of its own.
+    The last such word counts: a client cannot slip in passages of its own.
     """
     system = recipe.prompt + ("\n\n" + render(passages) if recipe.index else "")
-    body = {**request.body, "model": recipe.model}
-    told = request.body["messages"]
-    theirs = [m for m in told if m["role"] in INSTRUCTING]
-    asked = [m for m in told if m["role"] not in INSTRUCTING]
-    body["messages"] = [*theirs, {"role": "system", "content": system}, *asked]
-    if recipe.upstream == "embedded":
-        body["metadata"] = {"unanswered": recipe.unanswered}
-    return body
+    body = request.dialect.composed(request.body, system)
+    return {**body, "metadata": {"unanswered": recipe.unanswered}} if recipe.upstream == "embedded" else body
 
 
 def _headers(trace: Trace) -> Headers:
@@ -269,10 +347,6 @@ def _headers(trace: Trace) -> Headers:
         ("x-bedplate-release", trace.release),
         ("x-bedplate-rung", trace.rung),
     ]
-
-
-def _named(findings: Sequence[str]) -> str:
-    return ", ".join(dict.fromkeys(f.partition(": ")[2] for f in findings))
 
 
 def _sampled(call_id: str, percent: int) -> bool:

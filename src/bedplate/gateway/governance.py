@@ -25,8 +25,16 @@ ISSUE_KEY = Action("gateway.key", "gateway:key:issue", "Issue a key for a use ca
 REVOKE_KEY = Action("gateway.revoke", "gateway:key:issue", "End a key.")
 
 READ_CONTENT = Action("gateway.read", "gateway:content:read", "Read what was asked and answered in a call.")
+SET_PRICES = Action("gateway.prices", "gateway:price:set", "Put the prices of contracts in force.", registered=False)
+READ_COST = Action(
+    "gateway.cost", "gateway:cost:read", "Read what calls cost, and how budgets stand.", registered=False
+)
+READ_UPSTREAMS = Action(
+    "gateway.upstreams", "gateway:upstream:read", "See the upstreams: how they are, and what is asked of them."
+)
 
 LIVE = (CALL.name,)
+PRICES = "prices"  # the stream of what was agreed with providers
 
 
 def _standing(case: Case) -> Standing:
@@ -117,6 +125,20 @@ def _reviewed(case: Case) -> Finding:
     return Pass()
 
 
+def _forward(case: Case) -> Finding:
+    rewritten = case.attempt.facts["rewrites"]
+    if not isinstance(rewritten, list | tuple):
+        raise TypeError("what is rewritten must be a list")
+    if not rewritten:
+        return Pass()
+    return Fail("; ".join(map(str, rewritten)), "put back what was in force, and begin new lines today or later")
+
+
+def _rewriting() -> Case:
+    facts: dict[str, Value] = {"digest": "", "rewrites": ["a price that was in force is gone"]}
+    return Case(Attempt(SET_PRICES, "canary", PRICES, facts), 0, model_for_canaries(), None)
+
+
 def _violation() -> Case:
     """A call with everything wrong at once: each call control must refuse it."""
     facts: dict[str, Value] = {
@@ -138,7 +160,7 @@ def _violation() -> Case:
 
 MANIFEST = Manifest(
     plane="gateway",
-    actions=(CALL, EVALUATE, ISSUE_KEY, REVOKE_KEY, READ_CONTENT),
+    actions=(CALL, EVALUATE, ISSUE_KEY, REVOKE_KEY, READ_CONTENT, READ_UPSTREAMS, SET_PRICES, READ_COST),
     controls=(
         Control(
             "standing-fresh",
@@ -185,8 +207,22 @@ MANIFEST = Manifest(
             _violation,
             LIVE,
         ),
+        Control(
+            "prices-forward",
+            "change",
+            "A price that was in force is not changed; it can only be ended, and a new one begins today or later.",
+            _forward,
+            _rewriting,
+            actions=(SET_PRICES.name,),
+            always=True,
+        ),
     ),
     kinds=(
+        Kind(
+            "gateway.prices.set",
+            {"digest": "text", "lines": "int", "contracts": "list"},
+            "The prices of these contracts are in force, each from its own day on.",
+        ),
         Kind(
             "gateway.key.issued",
             {"key": "text", "digest": "text", "label": "text", "expires": "int"},

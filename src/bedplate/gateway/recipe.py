@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from .guardrail import Guard
+from .route import Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+ANSWER_KINDS = frozenset({"schema", "citations", "length"})  # they judge an answer as a whole
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Recipe:
-    """`release` is the bundle's digest; `index` "" means that nothing is retrieved."""
+    """`release` is the bundle's digest; `index` "" means that nothing is retrieved.
+
+    `fallbacks` are {upstream, model}, in their order; `embedding` answers `/v1/embeddings`. The guards are compiled
+    here, once: `guard_in` and `guard_out` look for patterns, `guard_answer` judges an answer as a whole.
+    """
 
     release: str
     upstream: str
@@ -24,7 +33,31 @@ class Recipe:
     guardrails: Mapping[str, Any]
     calls_per_day: int
     tokens_per_day: int
+    fallbacks: tuple[Mapping[str, str], ...] = ()
+    embedding: Mapping[str, str] = field(default_factory=dict)
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    cents_per_day: int = 0
+    cents_per_month: int = 0
+    warn_percent: int = 0
+    guard_in: Guard = field(init=False, compare=False)
+    guard_out: Guard = field(init=False, compare=False)
+    guard_answer: Guard = field(init=False, compare=False)
+    named: frozenset[str] = field(init=False, compare=False)
+    targets: tuple[Target, ...] = field(init=False, compare=False)  # in the order they are tried
+
+    def __post_init__(self) -> None:
+        asked, said = self.guardrails["input"], self.guardrails["output"]
+        patterns = {kind: mode for kind, mode in said.items() if kind not in ANSWER_KINDS}
+        judging = {kind: mode for kind, mode in said.items() if kind in ANSWER_KINDS}
+        object.__setattr__(self, "guard_in", Guard(asked, self.options))
+        object.__setattr__(self, "guard_out", Guard(patterns, self.options))
+        object.__setattr__(self, "guard_answer", Guard(judging, self.options))
+        others = tuple(Target(f["upstream"], f["model"]) for f in self.fallbacks)
+        object.__setattr__(self, "targets", (Target(self.upstream, self.model), *others))
+        models = {self.model, *(f["model"] for f in self.fallbacks), self.embedding.get("model", self.model)}
+        object.__setattr__(self, "named", frozenset(models))
 
     def names(self, model: str, use_case: str) -> bool:
-        """Tell whether a client may ask for this model name: the approved one, the use case's id, or `default`."""
-        return model in {self.model, use_case, "default"}
+        """Tell whether a client may ask for this model name: an approved one, the use case's id, or `default`."""
+        return model in self.named or model in {use_case, "default"}

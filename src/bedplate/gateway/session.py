@@ -1,22 +1,22 @@
-"""One answer on its way out: from the upstream's first byte to the durable record, guarded and measured."""
+"""From the upstream's first byte to the record: the answer guarded, measured, priced and committed."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bedplate.errors import Unavailable
+import msgspec
+
+from bedplate.errors import InvalidInput, Unavailable
 from bedplate.kernel.standing import Rung
 
-from .call import error_body
-from .extractive import quote
-from .grounding import Numbered
-from .guardrail import apply
-from .upstream import UpstreamFailed, usage
+from .dialect import Said, json_bytes
+from .relay import Relay
+from .texts import slots
+from .upstream import UpstreamFailed
 
 if TYPE_CHECKING:
     from bedplate.kernel.clock import Clock
@@ -25,12 +25,20 @@ if TYPE_CHECKING:
 
     from .budget import Budgets
     from .call import Request, Trace
+    from .dialect import Body
+    from .grounding import Numbered
+    from .guardrail import Guard
     from .recipe import Recipe
     from .snapshot import Follower
-    from .upstream import Upstream
+    from .switchboard import Switchboard
+    from .upstream import Flow, Reply
 
 DRAFT = "Draft, to be confirmed by a person before use.\n\n"
+CARRIED = ("x-request-id", "request-id", "openai-processing-ms", "openai-version", "retry-after")
+CARRIED_FROM = ("x-ratelimit-", "anthropic-ratelimit-")
 Headers = list[tuple[str, str]]
+
+_decode = msgspec.json.Decoder().decode
 
 
 class Recorder(Protocol):
@@ -60,18 +68,42 @@ class Grounded(Protocol):
         ...
 
 
-Retrieve = Callable[[str, str, int], Awaitable[Sequence[Numbered]]]
+class Priced(Protocol):
+    """What tokens cost."""
+
+    @property
+    def id(self) -> str:
+        """What the record calls it."""
+        ...
+
+    def cost(self, tokens_in: int, cached_in: int, tokens_out: int) -> int:
+        """Return nano-US-dollars."""
+        ...
+
+
+Retrieve = Callable[[str, str, int], Awaitable[Sequence["Numbered"]]]
 Assess = Callable[[str, Sequence[tuple[str, str]], str], Grounded]
+PriceOf = Callable[[str, str, int], Priced]  # model, upstream's address, microseconds
+Render = Callable[[str, object], tuple[list[dict[str, str]], str, str]]  # release, prompt -> messages, id, digest
+
+
+def _nothing_released(_release: str, _prompt: object) -> tuple[list[dict[str, str]], str, str]:
+    raise InvalidInput("this release carries no prompts that can be named")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back to the client: a status, headers, and either a body or a stream of server-sent events."""
+    """What goes back to the client: a status, headers, and either content or a stream of server-sent events."""
 
     status: int
     headers: Headers
-    body: dict[str, Any] | None = None
+    content: bytes | None = None
     events: AsyncIterator[bytes] | None = None
+
+    @property
+    def body(self) -> dict[str, Any] | None:
+        """The content, read."""
+        return dict(_decode(self.content)) if self.content is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,75 +112,21 @@ class Parts:
 
     follower: Follower
     recorder: Recorder
-    upstreams: Mapping[str, Upstream]
+    switchboard: Switchboard
     retrieve: Retrieve
     assess: Assess
     budgets: Budgets
+    price: PriceOf
     controls: tuple[Control, ...]
     clock: Clock
     identify: Callable[[], str]
-
-
-class Serving(Protocol):
-    """Where an answer comes from, as a whole or in chunks."""
-
-    async def whole(self) -> dict[str, Any]:
-        """Return the body of a chat completion."""
-        ...
-
-    def chunks(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield the chunks of one."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """The upstream answers."""
-
-    upstream: Upstream
-    body: dict[str, Any]
-
-    async def whole(self) -> dict[str, Any]:
-        """Return the upstream's answer."""
-        return (await self.upstream.complete(self.body)).body
-
-    def chunks(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield the upstream's chunks."""
-        return self.upstream.stream(self.body)
-
-
-@dataclass(frozen=True, slots=True)
-class Quoting:
-    """Nothing is generated: the passages are quoted."""
-
-    passages: Sequence[Numbered]
-    unanswered: str
-
-    async def whole(self) -> dict[str, Any]:
-        """Return the quotations."""
-        message = {"role": "assistant", "content": quote(self.passages, "") or self.unanswered}
-        choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
-        return {
-            "id": "quote",
-            "object": "chat.completion",
-            "created": 0,
-            "model": "quoted passages",
-            "choices": [choice],
-        }
-
-    async def chunks(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield the quotations at once."""
-        frame = {"id": "quote", "object": "chat.completion.chunk", "created": 0, "model": "quoted passages"}
-        text = quote(self.passages, "") or self.unanswered
-        yield {
-            **frame,
-            "choices": [{"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}],
-        }
-        yield {**frame, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    onward: Callable[[str, str], str] = lambda _call, _parent: ""  # traceparent for the upstream
+    render: Render = _nothing_released
+    verify: Callable[[str, str], tuple[str, str, bool]] = lambda _release, _header: ("", "", False)
 
 
 class Session:
-    """From the upstream's first byte to the record: guards the answer, measures it, commits it."""
+    """One served call."""
 
     def __init__(
         self,
@@ -158,213 +136,199 @@ class Session:
         trace: Trace,
         request: Request,
         passages: Sequence[Numbered],
-        estimate: int,
     ) -> None:
         self._p = parts
         self._recipe = recipe
         self._trace = trace
         self._request = request
         self._passages = passages
-        self._estimate = estimate
-        self._policy: Mapping[str, str] = recipe.guardrails["output"]
-        self._draft = trace.route == "live" and trace.rung == Rung.PROPOSE.name.lower() and plan.drafts
-        # What might be changed or stopped must not have left already: such streams are held until complete.
-        self._holds = any(what != "observe" for what in self._policy.values())
+        self._dialect = request.dialect
+        self._guard: Guard = recipe.guard_out
+        draft = trace.route == "live" and trace.rung == Rung.PROPOSE.name.lower() and plan.drafts
+        self._draft = DRAFT if draft else ""
 
-    async def whole(self, serving: Serving) -> dict[str, Any]:
+    async def whole(self, reply: Reply) -> bytes:
         """Return the guarded answer after its record is durable."""
-        body = await serving.whole()
-        for choice in body["choices"]:
-            self._guard(choice)
-        self._trace.answer = "\n".join(_contents(body))
-        self._count(body.get("usage"))
+        content = self._guarded(reply.content)
         self._trace.status = "ok"
-        await self._commit("call.completed")
-        return body
+        await self.commit("call.completed")
+        return content
 
-    async def streamed(self, serving: Serving) -> AsyncIterator[bytes]:
-        """Yield server-sent events; the record is durable before `[DONE]` leaves."""
+    async def streamed(self, flow: Flow) -> AsyncIterator[bytes]:
+        """Yield server-sent events; the record is durable before the one that says the answer is whole."""
         trace = self._trace
-        held: list[dict[str, Any]] = []
-        said = Said()
+        relay = Relay(self._dialect, self._guard, self._draft, whole=self._recipe.guard_answer.holds)
         try:
-            if self._draft and not self._holds:
-                said.add(0, DRAFT)
-                yield _sse({**_frame(self._recipe), "choices": [_text_delta(DRAFT)]})
-            async for chunk in serving.chunks():
-                said.take(chunk)
-                self._count(chunk.get("usage"))
-                if self._holds or held or _ends(chunk):  # what says that the answer is whole waits for the record
-                    held.append(chunk)
-                    continue
-                yield _sse(chunk)
-            out = [_sse(chunk) for chunk in (self._released(said, held) if self._holds else held)]
-            trace.answer = said.whole()
+            try:
+                async for chunk in flow:
+                    if not trace.first_us:
+                        trace.first_us = self._p.clock() - trace.started
+                    out = relay.feed(chunk)
+                    if out:
+                        yield out
+                    if relay.failed is not None:
+                        raise relay.failed
+                    if relay.withheld:
+                        break
+                out = self._finished(relay)
+                flow.ended()
+            finally:
+                flow.close()
             trace.status = "ok"
-            await self._commit("call.completed")
-            for event in out:
-                yield event
-            yield b"data: [DONE]\n\n"
+            await self.commit("call.completed")
+            yield out
         except UpstreamFailed as error:
-            trace.status, trace.error, trace.answer = "failed", error.message, self._left(said)
+            trace.status, trace.error = "failed", error.message
+            self._seen(relay)
             yield await self._broken(error)
         except Unavailable as error:
-            yield _sse(error_body(str(error), error.code, call_id=trace.id))
+            yield self._error(503, error.message, error.code)
         except (asyncio.CancelledError, GeneratorExit):
-            trace.status, trace.answer = "aborted", self._left(said)
+            trace.status = "aborted"
+            self._seen(relay)
             with suppress(Unavailable):  # or the record of its completion was on its way already
-                await asyncio.shield(self._commit("call.aborted"))
+                await asyncio.shield(self.commit("call.aborted"))
             raise
+
+    def _finished(self, relay: Relay) -> bytes:
+        """End the stream: what is left of it, or what is said instead of it."""
+        begun = relay.begun
+        out = relay.finish()
+        labels = relay.withheld or self._judged(relay.said)
+        self._seen(relay)
+        if not labels:
+            return out
+        text = f"\n\n{withheld(labels)}" if begun else self._draft + withheld(labels)
+        self._trace.answer += text
+        said = self._said(text)
+        pieces = self._dialect.stopping(said, begun) if begun else self._dialect.stream(said)
+        return b"".join(pieces)
+
+    def _seen(self, relay: Relay) -> None:
+        self._trace.answer = relay.said
+        self._trace.findings += [f"output: {label}" for label in relay.findings]
+        if relay.usage is not None:
+            self._trace.tokens_in, self._trace.tokens_out, self._trace.cached_in = relay.usage
+
+    def _guarded(self, content: bytes) -> bytes:
+        """Return what may go out of a whole answer: the bytes that came, unless something had to be changed."""
+        try:
+            body = _decode(content)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            raise UpstreamFailed("the upstream did not answer JSON") from None
+        if type(body) is not dict:
+            raise UpstreamFailed("the upstream did not answer a JSON object")
+        if body.get("error"):
+            raise UpstreamFailed("the upstream answered an error")
+        dialect, trace = self._dialect, self._trace
+        try:
+            usage = dialect.usage(body)
+            changed, labels = self._changed(body)
+            trace.answer = dialect.answer(body)
+            labels = labels or self._judged(trace.answer)
+            if labels:
+                said = self._said(self._draft + withheld(labels))
+                body, changed = {**dialect.whole(said), **_usage_of(body)}, True
+            elif self._draft:
+                dialect.prefix(body, self._draft)
+                changed = True
+        except (ValueError, KeyError, TypeError, AttributeError) as wrong:
+            raise UpstreamFailed(f"the upstream's answer cannot be read: {wrong}") from None
+        if usage is not None:
+            trace.tokens_in, trace.tokens_out, trace.cached_in = usage
+        if not changed:
+            return content
+        trace.answer = dialect.answer(body)
+        return json_bytes(body)
+
+    def _changed(self, body: Body) -> tuple[bool, list[str]]:
+        """Change every text that has to be; return whether any was, and what must not leave at all."""
+        guard = self._guard
+        if guard.idle:
+            return False, []
+        found = slots(body)
+        if guard.clear(["\n".join([slot.text for slot in found])]):
+            return False, []
+        changed, stopping = False, []
+        for slot in found:
+            guarded = guard.apply(slot.text)
+            labels = [f.label for f in guarded.findings]
+            self._trace.findings += [f"output: {label}" for label in labels]
+            # Arguments are for a machine: they go as they are, or not at all.
+            if guarded.blocked or guarded.asks or (slot.machine and guarded.text != slot.text):
+                stopping += labels
+            elif guarded.text != slot.text:
+                slot.holder[slot.key] = guarded.text
+                changed = True
+        if changed:
+            choices = body.get("choices")
+            for choice in choices if isinstance(choices, list) else ():
+                if isinstance(choice, dict) and choice.get("logprobs"):
+                    choice["logprobs"] = None  # they spell out what was taken out
+        return changed, stopping
+
+    def _judged(self, answer: str) -> list[str]:
+        """Judge the answer as a whole; return what it must not leave for."""
+        guard = self._recipe.guard_answer
+        if guard.idle:
+            return []
+        guarded = guard.apply(answer)
+        labels = [f.label for f in guarded.findings]
+        self._trace.findings += [f"output: {label}" for label in labels]
+        return labels if guarded.blocked or guarded.asks or guarded.text != answer else []
 
     async def _broken(self, error: UpstreamFailed) -> bytes:
         try:
-            await self._commit("call.failed")
+            await self.commit("call.failed")
         except Unavailable as away:
-            return _sse(error_body(str(away), away.code, call_id=self._trace.id))
-        return _sse(error_body(str(error), error.code, call_id=self._trace.id))
+            return self._error(503, away.message, away.code)
+        return self._error(error.status, str(error), error.code)
 
-    def _left(self, said: Said) -> str:
-        """Return what the client may have seen of an answer that broke off; of a held one it saw nothing."""
-        return "" if self._holds else said.whole()
+    def _error(self, status: int, message: str, code: str) -> bytes:
+        return self._dialect.error_event(self._dialect.error(status, message, code, (), self._trace.id))
 
-    def _guard(self, choice: dict[str, Any]) -> None:
-        """Change a choice to what may go out."""
-        message = choice.get("message")
-        if not isinstance(message, dict):
-            return
-        content = message.get("content")
-        text = content if isinstance(content, str) else ""
-        out, withheld = self._out(text, list(_arguments(message).values()))
-        if withheld:
-            message.pop("tool_calls", None)
-            choice["finish_reason"] = "stop"
-        if withheld or isinstance(content, str):
-            message["content"] = out
-        if not out.endswith(text) and "logprobs" in choice:
-            choice["logprobs"] = None  # they spell out what was taken out
+    def _said(self, text: str) -> Said:
+        return Said(text, self._trace.model, self._trace.started // 1_000_000, self._trace.id)
 
-    def _released(self, said: Said, held: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return what may go of a held stream: each choice's text as one piece, guarded; everything else as it came."""
-        out, stopped = [], set()
-        for index, text in list(said.texts.items()):
-            said.texts[index], withheld = self._out(text, said.arguments(index))
-            if withheld:
-                stopped.add(index)
-            out.append({**_frame(self._recipe), "choices": [{**_text_delta(said.texts[index]), "index": index}]})
-        for chunk in held:
-            choices = chunk.get("choices")
-            rest = [_bare(c, stopped) for c in choices if isinstance(c, dict)] if isinstance(choices, list) else []
-            if chunk.get("usage") or any(c["delta"] or c.get("finish_reason") for c in rest):
-                out.append({**chunk, "choices": rest})
-        return out
+    async def commit(self, kind: str) -> None:
+        """Measure, price and record the call; returns after the record is durable."""
+        trace, recipe = self._trace, self._recipe
+        bought = trace.attempts > 0 and (trace.status == "ok" or trace.answer != "")
+        if bought and not trace.tokens_in:
+            trace.tokens_in, trace.tokens_out = self._request.size // 4 + 1, len(trace.answer) // 4 + 1
+        if bought:
+            price = self._p.price(trace.model, trace.address, trace.started)
+            trace.price = price.id
+            trace.cost_nano = price.cost(trace.tokens_in, trace.cached_in, trace.tokens_out)
+        if trace.reservation is not None:
+            self._p.budgets.settle(trace.reservation, trace.tokens_in + trace.tokens_out, trace.cost_nano)
+            trace.reservation = None  # settled once, even where a second commit is tried
+        if recipe.index:
+            found = self._p.assess(trace.answer, [(p.ref, p.text) for p in self._passages], recipe.unanswered)
+            trace.unanswered, trace.grounded = found.unanswered, found.permille
+        else:  # nothing to cite where nothing is retrieved
+            trace.unanswered = _plain(recipe.unanswered) in _plain(trace.answer)
+        await self._p.recorder.record(trace, kind, self._content())
 
-    def _out(self, text: str, arguments: Sequence[str]) -> tuple[str, bool]:
-        """Guard a text and the arguments of its tool calls: the text to send, and whether the answer is withheld."""
-        guarded, called = apply(text, self._policy), [apply(a, self._policy) for a in arguments]
-        findings = [f for g in (guarded, *called) for f in g.findings]
-        self._trace.findings += [f"output: {f.label}" for f in findings]
-        # Arguments are for a machine: they go as they are, or not at all.
-        withheld = guarded.blocked or any(g.text != a or g.blocked for g, a in zip(called, arguments, strict=True))
-        text = guarded.text
-        if withheld:
-            text = "This answer was withheld: it held " + ", ".join(sorted({f.label for f in findings})) + "."
-        return DRAFT + text if self._draft else text, withheld
-
-    def _count(self, told: object) -> None:
-        if isinstance(told, dict):
-            self._trace.tokens_in = _whole(told.get("prompt_tokens"))
-            self._trace.tokens_out = _whole(told.get("completion_tokens"))
-
-    async def _commit(self, kind: str) -> None:
-        trace = self._trace
-        if not trace.tokens_out:
-            estimated = usage(self._request.body, trace.answer)
-            trace.tokens_in, trace.tokens_out = estimated["prompt_tokens"], estimated["completion_tokens"]
-        if trace.route == "live":
-            used = trace.tokens_in + trace.tokens_out
-            self._p.budgets.settle(trace.subject, self._estimate, used, trace.started)
-            self._estimate = used  # settled once, even where a second commit is tried
-        found = self._p.assess(trace.answer, [(p.ref, p.text) for p in self._passages], self._recipe.unanswered)
-        trace.unanswered = found.unanswered
-        trace.grounded = found.permille if self._recipe.index else 1000  # nothing to cite where nothing is retrieved
-        content = {"messages": self._request.body["messages"], "answer": trace.answer}
-        await self._p.recorder.record(trace, kind, content)
+    def _content(self) -> dict[str, Any]:
+        body = self._request.body
+        kept = {k: v for k, v in body.items() if k not in {"messages", "input", "system", "instructions"}}
+        return {"messages": self._dialect.messages(body), "parameters": kept, "answer": self._trace.answer}
 
 
-class Said:
-    """What a stream has said so far: its text and the arguments of its tool calls, by choice."""
-
-    def __init__(self) -> None:
-        self.texts: dict[int, str] = {}
-        self._called: dict[tuple[int, int], str] = {}
-
-    def add(self, index: int, text: str) -> None:
-        """Take a piece of a choice's text."""
-        self.texts[index] = self.texts.get(index, "") + text
-
-    def take(self, chunk: dict[str, Any]) -> None:
-        """Take what a chunk says."""
-        choices = chunk.get("choices")
-        for choice in choices if isinstance(choices, list) else ():
-            delta = choice.get("delta") if isinstance(choice, dict) else None
-            if isinstance(delta, dict):
-                index = _whole(choice.get("index"))
-                content = delta.get("content")
-                self.add(index, content if isinstance(content, str) else "")
-                for call, text in _arguments(delta).items():
-                    self._called[index, call] = self._called.get((index, call), "") + text
-
-    def arguments(self, index: int) -> list[str]:
-        """Return the arguments of a choice's tool calls."""
-        return [text for (choice, _), text in self._called.items() if choice == index]
-
-    def whole(self) -> str:
-        """Return the texts of all choices, as a whole answer's are joined."""
-        return "\n".join(self.texts.values())
+def carried(headers: Mapping[str, str]) -> Headers:
+    """Return those of an upstream's headers that mean something to our client."""
+    return [(k, v) for k, v in headers.items() if k in CARRIED or k.startswith(CARRIED_FROM)]
 
 
-def _arguments(message: dict[str, Any]) -> dict[int, str]:
-    calls = message.get("tool_calls")
-    found: dict[int, str] = {}
-    for place, call in enumerate(calls if isinstance(calls, list) else ()):
-        function = call.get("function") if isinstance(call, dict) else None
-        text = function.get("arguments") if isinstance(function, dict) else None
-        if isinstance(text, str):
-            found[_whole(call.get("index", place))] = text
-    return found
+def withheld(labels: Sequence[str]) -> str:
+    """Return what is said instead of an answer."""
+    return "This answer was withheld: it held " + ", ".join(sorted(set(labels))) + "."
 
 
-def _bare(choice: dict[str, Any], stopped: set[int]) -> dict[str, Any]:
-    """Return a choice of a held chunk without its text and what spells it out; without tool calls if it is stopped."""
-    withheld = _whole(choice.get("index")) in stopped
-    given = choice.get("delta")
-    left_out = {"role", "content", "refusal", *(("tool_calls", "function_call") if withheld else ())}
-    delta = {k: v for k, v in given.items() if k not in left_out} if isinstance(given, dict) else {}
-    bare = {**{k: v for k, v in choice.items() if k != "logprobs"}, "delta": delta}
-    return {**bare, "finish_reason": "stop"} if withheld and bare.get("finish_reason") else bare
+def _usage_of(body: Body) -> Body:
+    return {"usage": body["usage"]} if isinstance(body.get("usage"), dict) else {}
 
 
-def _contents(body: dict[str, Any]) -> list[str]:
-    messages = (c.get("message") for c in body["choices"])
-    return [m["content"] for m in messages if isinstance(m, dict) and isinstance(m.get("content"), str)]
-
-
-def _ends(chunk: dict[str, Any]) -> bool:
-    choices = chunk.get("choices")
-    return isinstance(choices, list) and any(isinstance(c, dict) and c.get("finish_reason") for c in choices)
-
-
-def _frame(recipe: Recipe) -> dict[str, Any]:
-    return {"id": "bedplate", "object": "chat.completion.chunk", "created": 0, "model": recipe.model}
-
-
-def _text_delta(text: str) -> dict[str, Any]:
-    return {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}
-
-
-def _sse(body: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
-
-
-def _whole(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()

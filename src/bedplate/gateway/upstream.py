@@ -1,44 +1,91 @@
-"""Upstreams: whoever answers behind the gateway, all in the shape of OpenAI's chat completions."""
+"""Upstreams: whoever answers behind the gateway, in the protocol that the client speaks."""
 
 from __future__ import annotations
 
-import json
+import ssl
 import time
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, cast
 
 from bedplate.errors import BedplateError
 
+from .connection import EMPTY, Broken, Pool, Response, head_of
+from .dialect import Body, Dialect, Said, event_bytes, json_bytes, text_of
 from .extractive import answer
 from .grounding import parse
+from .route import Outcome, retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-    import aiohttp
-
     from .localmodel import LocalModel
+    from .route import Kind
+    from .supplier import Dialect as Name
+    from .supplier import Supplier
 
 EMBEDDED_MODEL = "bedplate-extractive-1"
-MAX_ANSWER = 16 << 20  # bytes; more than that from an upstream is a fault of it
 
 
 class UpstreamFailed(BedplateError):
-    """The upstream could not be reached, was too slow, answered an error, or stopped in the middle."""
+    """The upstream could not be reached, was too slow, answered an error, or stopped in the middle.
+
+    `status` is what our client is told; `outcome` is how the attempt ended; `body` is the upstream's own answer where
+    the fault is the client's, to be passed on as it is.
+    """
 
     code = "upstream-failed"
 
-    def __init__(self, message: str, *, status: int = 502, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.status = status  # what our client is told
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 502,
+        hint: str = "",
+        code: str = "",
+        outcome: Outcome | None = None,
+        retry_after: str = "",
+        body: bytes = b"",
+    ) -> None:
+        super().__init__(message, hint=hint, code=code or "upstream-failed")
+        self.status = status
+        self.outcome = outcome or Outcome("garbage", error=message)
+        self.retry_after = retry_after
+        self.body = body
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an upstream is asked: the body as it is to be sent, and the few headers of the client that go with it."""
+
+    dialect: Dialect
+    body: Body
+    stream: bool = False
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete answer: the JSON body of a chat completion."""
+    """A complete answer, as the bytes that came, and the headers it came with."""
 
-    body: dict[str, Any]
+    content: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Flow(Protocol):
+    """A streamed answer whose head has come: its bytes as they come. `close` stops it upstream as well."""
+
+    headers: Mapping[str, str]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield bytes; `UpstreamFailed` when it breaks."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+    def ended(self) -> None:
+        """Note that the answer came whole."""
+        ...
 
 
 class Upstream(Protocol):
@@ -46,17 +93,36 @@ class Upstream(Protocol):
 
     name: str
 
-    async def complete(self, body: dict[str, Any]) -> Reply:
-        """Answer at once; `UpstreamFailed` otherwise."""
+    async def ask(self, asked: Asked) -> Reply:
+        """Return the whole answer; `UpstreamFailed` otherwise."""
         ...
 
-    def stream(self, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Yield the chunks of a streamed answer, without the closing `[DONE]`; `UpstreamFailed` when it breaks."""
+    async def open(self, asked: Asked) -> Flow:
+        """Return the streamed answer once its head has come; `UpstreamFailed` otherwise."""
         ...
 
     async def close(self) -> None:
         """Let go of connections."""
         ...
+
+
+class Spoken:
+    """A flow whose pieces are all here."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.headers: Mapping[str, str] = EMPTY
+        self._pieces = pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the pieces."""
+        for piece in self._pieces:
+            yield piece
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def ended(self) -> None:
+        """Nothing more is to be done."""
 
 
 class Embedded:
@@ -67,170 +133,173 @@ class Embedded:
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
 
-    async def complete(self, body: dict[str, Any]) -> Reply:
-        """Answer from the passages in the system message."""
-        text = self._answer(body)
-        message = {"role": "assistant", "content": text}
-        choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
-        return Reply({**self._frame(body, "chat.completion"), "choices": [choice], "usage": usage(body, text)})
+    async def ask(self, asked: Asked) -> Reply:
+        """Answer from the passages in what the model is told as `system`."""
+        body, dialect = asked.body, asked.dialect
+        if dialect.name == "embeddings":
+            raise UpstreamFailed(f"the {self.name} makes no embeddings", status=404, hint="release with a model that does")
+        text = self._answer(asked)
+        whole = dialect.whole(self._said(body, text))
+        if dialect.name == "chat":
+            whole["usage"] = usage(dialect, body, text)
+        return Reply(json_bytes(whole))
 
-    async def stream(self, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Yield the answer word by word."""
-        frame = self._frame(body, "chat.completion.chunk")
-        text = self._answer(body)
-        yield {**frame, "choices": [_delta({"role": "assistant", "content": ""})]}
-        for word in _words(text):
-            yield {**frame, "choices": [_delta({"content": word})]}
-        yield {**frame, "choices": [_delta({}, "stop")], "usage": usage(body, text)}
+    async def open(self, asked: Asked) -> Flow:
+        """Answer word by word where the protocol is ours to cut, in one piece otherwise."""
+        body, dialect = asked.body, asked.dialect
+        text = self._answer(asked)
+        said = self._said(body, text)
+        events = dialect.stream(said)
+        if dialect.name != "chat":
+            return Spoken(events)
+        frame = {"id": said.id, "object": "chat.completion.chunk", "created": said.created, "model": said.model}
+        chunks: list[Body] = [{**frame, "choices": [_delta({"role": "assistant", "content": ""})]}]
+        chunks += [{**frame, "choices": [_delta({"content": word})]} for word in _words(text)]
+        chunks.append({**frame, "choices": [_delta({}, "stop")], "usage": usage(dialect, body, text)})
+        return Spoken([*(event_bytes(c) for c in chunks), events[-1]])
 
     async def close(self) -> None:
         """Nothing is held."""
 
-    def _answer(self, body: dict[str, Any]) -> str:
-        messages = body["messages"]
-        system = "\n".join(text_of(m) for m in messages if m.get("role") == "system")
-        question = next((text_of(m) for m in reversed(messages) if m.get("role") == "user"), "")
-        unanswered = str(body.get("metadata", {}).get("unanswered", "I cannot answer this from my sources."))
-        return answer(question, parse(system), unanswered=unanswered)
+    def _answer(self, asked: Asked) -> str:
+        body, dialect = asked.body, asked.dialect
+        told = dialect.messages(body)
+        system = "\n".join(text_of(m.get("content")) for m in told if m.get("role") == "system")
+        given = body.get("metadata")
+        unanswered = given.get("unanswered") if isinstance(given, dict) else None
+        sentence = unanswered if isinstance(unanswered, str) else "I cannot answer this from my sources."
+        return answer(dialect.question(body), parse(system), unanswered=sentence)
 
-    def _frame(self, body: dict[str, Any], kind: str) -> dict[str, Any]:
+    def _said(self, body: Body, text: str) -> Said:
         created = self._clock() // 1_000_000
-        return {
-            "id": f"chatcmpl-{created}",
-            "object": kind,
-            "created": created,
-            "model": body.get("model", EMBEDDED_MODEL),
-        }
+        return Said(text, str(body.get("model", EMBEDDED_MODEL)), created, f"chatcmpl-{created}")
 
 
 class Remote:
-    """Any endpoint that speaks OpenAI's chat completions."""
+    """Any endpoint that speaks the client's protocol, as it is configured. `name` is what records call it."""
 
-    def __init__(self, url: str, key: str, timeout_s: float, name: str = "", owned: LocalModel | None = None) -> None:
+    def __init__(self, supplier: Supplier, name: str = "", owned: LocalModel | None = None) -> None:
+        self._supplier = supplier
         self._owned = owned  # a server that lives and ends with this upstream
-        self.name = name or url
-        self._url = url.rstrip("/") + "/chat/completions"
-        self._headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._timeout = timeout_s
-        self._session: aiohttp.ClientSession | None = None
+        self.name = name or supplier.name
+        at, times = supplier.site, supplier.timeouts
+        tls = ssl.create_default_context(cafile=supplier.ca_file or None) if at.tls else None
+        self._pool = Pool(
+            at.host,
+            at.port,
+            tls,
+            connect=times.connect_ms / 1000,
+            first=times.first_byte_ms / 1000,
+            idle=times.idle_ms / 1000,
+            total=times.total_ms / 1000,
+            refuses=supplier.refuses,
+        )
+        self._heads: dict[tuple[str, int], bytes] = {}  # of requests, as far as they are the same
 
-    async def complete(self, body: dict[str, Any]) -> Reply:
+    async def ask(self, asked: Asked) -> Reply:
         """Pass the call on and return the whole answer."""
-        async with self._sent(body) as response:
-            content = await response.content.read(MAX_ANSWER + 1)
-            while len(content) <= MAX_ANSWER and not response.content.at_eof():
-                content += await response.content.read(MAX_ANSWER + 1 - len(content))
-            return Reply(_checked(content))
+        try:
+            response = await self._sent(asked)
+            return Reply(await response.read(), response.headers)
+        except Broken as broken:
+            raise failed(broken) from None
 
-    async def stream(self, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Pass the call on and yield each server-sent event as it comes."""
-        done = False
-        async with self._sent({**body, "stream": True}) as response:
-            async for line in response.content:
-                if not line.startswith(b"data:"):
-                    continue
-                data = line[5:].strip()
-                if data == b"[DONE]":
-                    done = True
-                    break
-                yield _event(data)
-        if not done:
-            raise UpstreamFailed(
-                "the upstream stopped in the middle of its answer", hint="what came so far is on record"
-            )
+    async def open(self, asked: Asked) -> Flow:
+        """Pass the call on and return what comes."""
+        try:
+            response = await self._sent(asked)
+        except Broken as broken:
+            raise failed(broken) from None
+        if not response.headers.get("content-type", "text/event-stream").startswith("text/event-stream"):
+            response.close()
+            raise UpstreamFailed("the upstream did not answer a stream of events")
+        return _Flowing(response)
 
     async def close(self) -> None:
         """Close pooled connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        self._pool.close()
         if self._owned is not None:
             self._owned.close()
 
-    @asynccontextmanager
-    async def _sent(self, body: dict[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
-        import aiohttp  # noqa: PLC0415  costs 150 ms; only a remote upstream needs it
-        from aiohttp.http_exceptions import HttpProcessingError  # noqa: PLC0415  as above: a line too long, say
+    async def _sent(self, asked: Asked) -> Response:
+        body = json_bytes(asked.body)
+        told = self._supplier.headers(time.monotonic_ns() // 1000)
+        target = self._supplier.request_target(cast("Name", asked.dialect.name), asked.body["model"])
+        if asked.headers:  # what the client says of its own version goes before what is configured
+            theirs = {name for name, _ in asked.headers}
+            own = [pair for pair in told if pair[0] not in theirs]
+            head = head_of("POST", target, self._supplier.site.authority, [*_JSON, *own, *asked.headers])
+        else:
+            known = target, id(told)  # the list is the same until the key is another
+            if known not in self._heads:
+                if len(self._heads) > MAX_HEADS:
+                    self._heads.clear()
+                self._heads[known] = head_of("POST", target, self._supplier.site.authority, [*_JSON, *told])
+            head = self._heads[known]
+        response = await self._pool.send(b"%bcontent-length: %d\r\n\r\n" % (head, len(body)), body, whole=not asked.stream)
+        if response.status != 200:  # noqa: PLR2004  the one status that carries an answer
+            raise await refused(response)
+        return response
 
-        if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=min(10, self._timeout), sock_read=self._timeout)
-            self._session = aiohttp.ClientSession(timeout=timeout, headers=self._headers, auto_decompress=True)
+
+class _Flowing:
+    """A response that is read as it comes, its failures in the words of upstreams."""
+
+    def __init__(self, response: Response) -> None:
+        self._response = response
+        self.headers = response.headers
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield bytes."""
         try:
-            async with self._session.post(self._url, data=_encoded(body), headers=_JSON) as response:
-                if response.status != 200:  # noqa: PLR2004  the one status that carries an answer
-                    raise _refused(response.status)
-                yield response
-        except TimeoutError:
-            raise UpstreamFailed(
-                f"the upstream was silent for {self._timeout:g} s", status=504, hint="try again"
-            ) from None
-        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as broken:
-            raise UpstreamFailed(f"the upstream failed: {type(broken).__name__}", hint="try again") from broken
+            async for part in self._response:
+                yield part
+        except Broken as broken:
+            raise failed(broken) from None
+
+    def close(self) -> None:
+        """Stop it."""
+        self._response.close()
+
+    def ended(self) -> None:
+        """Nothing more is to be done."""
 
 
-_JSON = {"content-type": "application/json"}
+_JSON = ((b"content-type", b"application/json"), (b"accept-encoding", b"identity"))
+MAX_REFUSAL = 1 << 20
+MAX_HEADS = 256
+KINDS: Mapping[str, Kind] = {"connect": "unreachable", "timeout": "timeout", "cut": "cut"}
 
 
-def text_of(message: dict[str, Any]) -> str:
-    """Return the text of a message, whether its content is text or a list of parts."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        parts = (p.get("text", "") for p in content if isinstance(p, dict))
-        return "\n".join(p for p in parts if isinstance(p, str))
-    return ""
+def failed(broken: Broken) -> UpstreamFailed:
+    """Say a broken exchange in our client's terms."""
+    outcome = Outcome(KINDS.get(broken.kind, "garbage"), error=broken.message)
+    if broken.kind == "timeout":
+        return UpstreamFailed(broken.message, status=504, hint="try again", outcome=outcome)
+    return UpstreamFailed(f"the upstream failed: {broken.message}", hint="try again", outcome=outcome)
 
 
-def usage(body: dict[str, Any], text: str) -> dict[str, int]:
+async def refused(response: Response) -> UpstreamFailed:
+    """Say an upstream's refusal; its body is kept for the client, in case the fault is the client's."""
+    body = b""
+    try:
+        body = await response.read(MAX_REFUSAL)
+    except Broken:
+        response.close()
+    headers = {name.encode("latin-1"): value.encode("latin-1") for name, value in response.headers.items()}
+    outcome = Outcome("status", response.status, retry_after(headers, time.time_ns() // 1000))
+    own = body if body.lstrip().startswith(b"{") else b""
+    return UpstreamFailed(f"the upstream answered {response.status}", outcome=outcome, body=own)
+
+
+def usage(dialect: Dialect, body: Body, text: str) -> dict[str, int]:
     """Estimate token counts as OpenAI's `usage` object: four characters a token."""
-    prompt = sum(len(text_of(m)) for m in body.get("messages", ())) // 4 + 1
+    prompt = sum(len(text_of(m.get("content"))) for m in dialect.messages(body)) // 4 + 1
     completion = len(text) // 4 + 1
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
-def monotonic_ms() -> int:
-    """Return a clock for durations, in milliseconds."""
-    return time.monotonic_ns() // 1_000_000
-
-
-def _encoded(body: dict[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _refused(status: int) -> UpstreamFailed:
-    passed_on = {429: 429, 503: 503}
-    return UpstreamFailed(f"the upstream answered {status}", status=passed_on.get(status, 502), hint="try again later")
-
-
-def _checked(content: bytes) -> dict[str, Any]:
-    if len(content) > MAX_ANSWER:
-        raise UpstreamFailed(f"the upstream sent more than {MAX_ANSWER} bytes")
-    body = _event(content)
-    choices = body.get("choices")
-    if not isinstance(choices, list) or not all(isinstance(c, dict) for c in choices):
-        raise UpstreamFailed("the upstream's answer has no choices")
-    return body
-
-
-def _event(data: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(data, parse_constant=_no_constant)
-        json.dumps(body, ensure_ascii=False).encode()  # a lone surrogate would break on the way out
-    except (ValueError, RecursionError) as broken:
-        raise UpstreamFailed("the upstream did not answer JSON") from broken
-    if not isinstance(body, dict):
-        raise UpstreamFailed("the upstream did not answer a JSON object")
-    if "error" in body:
-        raise UpstreamFailed("the upstream answered an error in the middle")
-    return body
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _delta(delta: dict[str, str], reason: str | None = None) -> dict[str, Any]:
+def _delta(delta: dict[str, str], reason: str | None = None) -> Body:
     return {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
 
 

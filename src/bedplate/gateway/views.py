@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+FEEDBACK = "feedback.given"  # what was said of a call: a record beside the call's own
+NO_CALLS = ("call.intent", FEEDBACK)
+
 
 def keys(engine: Engine, subject: str) -> list[dict[str, Any]]:
     """List the keys of a use case, newest first; never their text."""
@@ -68,12 +71,30 @@ class Calls:
     def search(
         self, *, use_case: str = "", verdict: str = "", text: str = "", since: int = 0, limit: int = 100
     ) -> list[Call]:
-        """Return matching calls, newest first; intents are left out."""
+        """Return matching calls, newest first; intents, and what was said of calls later, are left out."""
         found: list[Call] = []
         for name, shard in self.shards().items():
             rows = shard.search(
-                use_case=use_case, verdict=verdict, without="call.intent", text=text, since=since, limit=limit
+                use_case=use_case, verdict=verdict, without=NO_CALLS, text=text, since=since, limit=limit
             )
+            found += [_call(name, row) for row in rows]
+        return sorted(found, key=lambda c: (c.at, c.seq), reverse=True)[:limit]
+
+    def feedback(self, call_id: str) -> list[Call]:
+        """Return what was said of one call, newest first."""
+        call = self.get(call_id)
+        about = f'"call":"{call_id}"'
+        said = self.feedback_of(call.entry["use_case"], since=0, text=about)
+        return [record for record in said if record.entry["call"] == call_id]
+
+    def feedback_of(self, subject: str, since: int = 0, *, text: str = "", limit: int = 1_000) -> list[Call]:
+        """Return what was said of a use case's calls since a moment, newest first.
+
+        Feedback is filed under a name of its own in the journal's index, so that few rows are looked at among many.
+        """
+        found: list[Call] = []
+        for name, shard in self.shards().items():
+            rows = shard.search(use_case=filed(subject), text=text, since=since, limit=limit)
             found += [_call(name, row) for row in rows]
         return sorted(found, key=lambda c: (c.at, c.seq), reverse=True)[:limit]
 
@@ -86,8 +107,17 @@ class Calls:
         raise NotFound(f"no call {call_id} is on record", hint="search: bedplate calls")
 
     def get(self, call_id: str) -> Call:
-        """Return one call."""
+        """Return one call; `NotFound` too for what is on record, but about a call."""
         _, row, name = self.find(call_id)
+        if row.kind == FEEDBACK:
+            raise NotFound(f"{call_id} is feedback about a call", hint=f"see it: bedplate feedback show {call_id}")
+        return _call(name, row)
+
+    def said(self, feedback_id: str) -> Call:
+        """Return one record of feedback; `NotFound` if there is none."""
+        _, row, name = self.find(feedback_id)
+        if row.kind != FEEDBACK:
+            raise NotFound(f"{feedback_id} is a call, not feedback", hint=f"see it: bedplate call {feedback_id}")
         return _call(name, row)
 
     def content(self, call_id: str) -> dict[str, Any] | None:
@@ -111,6 +141,11 @@ class Calls:
         for shard in self._shards.values():
             shard.close()
         self._shards.clear()
+
+
+def filed(subject: str) -> str:
+    """Return the name under which the journal finds what was said of a use case's calls."""
+    return f"feedback/{subject.partition('/')[2]}"
 
 
 def _call(shard: str, row: Row) -> Call:

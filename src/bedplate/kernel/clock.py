@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 Clock = Callable[[], int]
 
@@ -15,7 +16,13 @@ MICROSECOND = timedelta(microseconds=1)
 
 def rfc3339(at: int) -> str:
     """Write microseconds since the epoch as RFC 3339 in UTC with six decimals."""
-    return f"{(EPOCH + at * MICROSECOND).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    second, rest = divmod(at, SECOND)
+    return f"{_second(second)}.{rest:06d}Z"
+
+
+@lru_cache(maxsize=64)  # a busy gateway writes the same second thousands of times
+def _second(second: int) -> str:
+    return (EPOCH + second * SECOND * MICROSECOND).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def parse_rfc3339(text: str) -> int:

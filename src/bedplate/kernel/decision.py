@@ -31,12 +31,14 @@ class Case:
     age: int = 0
     founding: bool = False  # the model is only proposed; none is in force
 
-    @property
-    def plan(self) -> TierPlan | None:
-        """What the subject's tier compiles to; None while it has no tier."""
-        if self.model is None or self.standing is None:
-            return None
-        return self.model.plan(self.standing.tier)
+    plan: TierPlan | None = field(init=False, compare=False)  # what the tier compiles to; None while there is no tier
+
+    def __post_init__(self) -> None:
+        """Look the tier's plan up once: every control asks for it."""
+        plan = None
+        if self.model is not None and self.standing is not None:
+            plan = self.model.plan(self.standing.tier)
+        object.__setattr__(self, "plan", plan)
 
     @property
     def domain(self) -> str:

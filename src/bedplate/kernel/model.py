@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from .event import Value
 
+LATER_BUDGETS = ("calls_per_month", "tokens_per_month", "cents_per_day", "cents_per_month", "warn_percent")
 RETENTION_FLOOR_DAYS = 184  # six months at their longest, 1 March to 1 September; EU AI Act Art. 19(1), 26(6)
 
 
@@ -36,6 +37,11 @@ class TierPlan:
     keep_days: int
     review_days: int
     lease_ms: int  # how old the standing may be before calls stop
+    calls_per_month: int = 0  # this and the following: 0 means that there is no such limit
+    tokens_per_month: int = 0
+    cents_per_day: int = 0  # US cents
+    cents_per_month: int = 0
+    warn_percent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,4 +109,5 @@ def _tier(body: Mapping[str, Any]) -> TierPlan:
         keep_days=body["record"]["keep_days"],
         review_days=body["review_days"],
         lease_ms=body["lease_ms"],
+        **{name: body["budget"].get(name, 0) for name in LATER_BUDGETS},
     )

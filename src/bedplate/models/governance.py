@@ -7,10 +7,14 @@ from bedplate.kernel.manifest import Kind, Manifest
 
 EVALUATE = Action("models.evaluate", "models:evaluation:record", "Record how a release did on its eval suite.")
 MEASURE = Action("models.measure", "models:measure:record", "Record what a monitor saw.")
+REGISTER_PROMPTS = Action("models.register", "releases:release:build", "Record the prompts that a release carries.")
+ALIAS_PROMPT = Action("models.alias", "models:prompt:alias", "Point an alias at a version of a prompt.")
+GIVE_FEEDBACK = Action("models.feedback", "models:feedback:give", "Say how good the answer of a call was.")
+PROPOSE_CASE = Action("models.propose", "models:evaluation:record", "Propose an eval case made from feedback.")
 
 MANIFEST = Manifest(
     plane="models",
-    actions=(EVALUATE, MEASURE),
+    actions=(EVALUATE, MEASURE, REGISTER_PROMPTS, ALIAS_PROMPT, GIVE_FEEDBACK, PROPOSE_CASE),
     kinds=(
         Kind(
             "models.evaluation.recorded",
@@ -21,13 +25,31 @@ MANIFEST = Manifest(
                 "total": "int",
                 "lower_permille": "int",
                 "results": "text",
+                "upper_permille": "int",
+                "purpose": "text",
+                "name": "text",
             },
-            "A release was run through its suite; the results are kept, case by case.",
+            "A release was run through a suite; the results are kept, case by case.",
         ),
         Kind(
             "models.measure.recorded",
             {"release": "text", "monitor": "text", "permille": "int", "limit": "int", "calls": "int", "breach": "text"},
             "A monitor looked at recent calls. Values and limits are per mille.",
+        ),
+        Kind(
+            "models.prompt.registered",
+            {"prompt": "text", "digest": "text", "release": "text"},
+            "A release was the first to carry this version of a prompt.",
+        ),
+        Kind(
+            "models.prompt.aliased",
+            {"prompt": "text", "alias": "text", "digest": "text", "previous": "text"},
+            "An alias points at this version now; at none, where the digest is empty.",
+        ),
+        Kind(
+            "models.case.proposed",
+            {"case": "text", "feedback": "text", "call": "text", "expect": "text"},
+            "Feedback about a call became an eval case that waits to be put into the team's file.",
         ),
     ),
 )

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
     from bedplate.kernel.event import Value
 
-Measure = Literal["unanswered", "ungrounded", "failed"]
+Measure = Literal["unanswered", "ungrounded", "failed", "thumbs-down", "harm"]
+SAID = frozenset({"thumbs-down", "harm"})  # by people, some time after the call
+LEAST = 5  # fewer calls prove nothing; the least window a model may set
 PERIOD: Mapping[str, int] = {"hourly": DAY // 24, "daily": DAY, "weekly": 7 * DAY}
 GROUNDED_FROM = 500  # per mille: half of an answer's sentences cited and borne out
 
@@ -26,6 +28,8 @@ class Seen:
     failed: bool
     unanswered: bool
     grounded_permille: int
+    thumb: str = ""  # the newest: up, down or none
+    harmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +42,27 @@ class Monitor:
     period: int
 
     def due(self, fresh: int, last_at: int, now: int) -> bool:
-        """Tell whether to look: a whole window of fresh calls, or the period is over and there is anything new."""
-        return fresh >= self.window or (fresh > 0 and now - last_at >= self.period)
+        """Tell whether to look: a whole window of fresh calls, or the period is over and there is anything new.
+
+        What people say comes later and seldom: of that, five are enough.
+        """
+        enough = LEAST if self.measure in SAID else self.window
+        return fresh >= enough or (fresh > 0 and now - last_at >= self.period)
+
+    def judged(self, calls: Sequence[Seen]) -> list[Seen]:
+        """Return those of the calls that the measure can speak of: of thumbs, the calls that have one."""
+        return [c for c in calls if c.thumb or self.measure != "thumbs-down"]
 
     def value(self, calls: Sequence[Seen]) -> int:
-        """Return the share of calls, per mille, that the measure counts; 0 for none."""
-        if not calls:
+        """Return the share of the judged calls, per mille, that the measure counts; 0 for none."""
+        judged = self.judged(calls)
+        if not judged:
             return 0
-        return round(1000 * sum(_counts(self.measure, c) for c in calls) / len(calls))
+        return round(1000 * sum(_counts(self.measure, c) for c in judged) / len(judged))
 
     def breached(self, calls: Sequence[Seen]) -> bool:
         """Tell whether the value is above the limit. Fewer than five calls prove nothing."""
-        return len(calls) >= 5 and self.value(calls) > self.limit  # noqa: PLR2004  the least window a model may set
+        return len(self.judged(calls)) >= LEAST and self.value(calls) > self.limit
 
 
 def monitors_of(parts: Sequence[Mapping[str, Value]]) -> list[Monitor]:
@@ -68,6 +81,10 @@ def _counts(measure: str, call: Seen) -> bool:
             return call.unanswered
         case "failed":
             return call.failed
+        case "thumbs-down":
+            return call.thumb == "down"
+        case "harm":
+            return call.harmed
         case "ungrounded":
             return not call.unanswered and call.grounded_permille < GROUNDED_FROM
         case _:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,16 +12,23 @@ from bedplate.data.actions import index_source
 from bedplate.document import parse
 from bedplate.errors import Denied, InvalidInput
 from bedplate.gateway.recipe import Recipe
-from bedplate.kernel.event import canonical
-from bedplate.models.actions import record_evaluation
-from bedplate.models.suite import Outcome, Suite, parse_suite, score, summarise
+from bedplate.models import redteam
+from bedplate.models.actions import register_prompts
+from bedplate.models.prompt import SYSTEM as SYSTEM_PROMPT
+from bedplate.models.prompt import known_digests, parse_template
+from bedplate.models.suite import Suite, parse_suite
+from bedplate.models.views import prompt_versions
 from bedplate.portfolio.actions import check_use_case
 from bedplate.releases import views as releases
 from bedplate.releases.actions import Finding, ask_to_go_live, build, gate, prove
 from bedplate.releases.bundle import Bundle
 from bedplate.store.reads import read_blob
 
+from .evaluation import RED_TEAMED, Examined, attest, record
+from .examiner import Examiner, judge_of
+from .guarded import guarded
 from .path import SPEC
+from .target import targets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,12 +36,17 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from bedplate.gateway.door import Door
     from bedplate.kernel.governor import Governor
     from bedplate.kernel.model import OperatingModel, TierPlan
     from bedplate.kernel.standing import Standing
+    from bedplate.models.compare import Comparison
+    from bedplate.models.suite import Outcome, Summary
     from bedplate.portfolio.usecase import UseCaseFile
     from bedplate.releases.gate import Line
+    from bedplate.template import Template
+
+    from .evaluation import Recorded
+    from .examiner import Asked
 
 
 ACCEPTED = ("domain", "owner", "sponsor", "purpose", "answers", "data")  # what acceptance was about
@@ -55,6 +66,11 @@ class Released:
     gate: tuple[Line, ...]
     failures: tuple[Outcome, ...]
     answered_by: str
+    results: str  # digest of the samples on record
+    summary: Summary
+    comparison: Comparison | None  # against the live release
+    attack: Summary | None  # how it stood the red team
+    breaches: tuple[Outcome, ...]  # attacks that it did not stand
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +80,7 @@ class Offer:
     address: str
     model: str  # what `name: default` stands for
     name: str  # for people
+    protocols: frozenset[str] = frozenset()  # what it speaks; empty: not told, and not checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +89,7 @@ class Workshop:
 
     governor: Governor
     engine: Engine
-    door: Door
+    door: Asked
     indexes: Folder
     upstreams: Mapping[str, Offer]  # by what a use case's file calls them: default, embedded
 
@@ -84,16 +101,42 @@ async def release(
     file = check_use_case(parse(_needed(files, SPEC), SPEC), model)
     _as_accepted(shop, file, standing)
     plan = model.tiers[standing.tier]
-    suite = parse_suite(_needed(files, file.evals.file), file.evals.file)
-    bundle, kept, findings = await asyncio.to_thread(_bundle, shop, by, file, suite, files, plan)
+    suites = _suites(file, files, plan)
+    bundle, kept, findings = await asyncio.to_thread(_bundle, shop, by, file, suites, files, plan)
+    examiner = await asyncio.to_thread(_examiner, shop, by, file, bundle, files)
     known = {r["digest"]: r["number"] for r in releases.releases(shop.engine, file.subject)}
     number = known.get(bundle.digest) or releases.next_number(shop.engine, file.subject)
     if bundle.digest not in known:
         await asyncio.to_thread(build, shop.governor, by, bundle, number, kept)
+    await asyncio.to_thread(_registered, shop, by, bundle)
     for finding in findings:  # each time: what its making proves grows old like all evidence
         await asyncio.to_thread(prove, shop.governor, by, file.subject, bundle.digest, finding)
-    outcomes = await _asked(shop, by, bundle, recipe(bundle, files[file.prompts.system]), suite)
-    return await asyncio.to_thread(_gated, shop, by, bundle, number, suite, outcomes)
+    evals = await examiner.run("evals", suites.evals)
+    attack = await examiner.run("red-team", suites.attack) if suites.attack is not None else None
+    examined = await asyncio.to_thread(record, shop, by, bundle, (evals, attack), standing)
+    await asyncio.to_thread(attest, shop, by, bundle, examined, standing)
+    return await asyncio.to_thread(_gated, shop, by, bundle, number, examined)
+
+
+async def try_out(
+    shop: Workshop,
+    by: str,
+    files: Mapping[str, str],
+    model: OperatingModel,
+    standing: Standing,
+    *,
+    red_team: bool = False,
+) -> tuple[Bundle, Examined]:
+    """Evaluate what these files would release, without releasing it: on record, and evidence of nothing."""
+    file = check_use_case(parse(_needed(files, SPEC), SPEC), model)
+    plan = model.tiers[standing.tier]
+    suites = _suites(file, files, plan)
+    bundle, _, _ = await asyncio.to_thread(_bundle, shop, by, file, suites, files, plan)
+    examiner = await asyncio.to_thread(_examiner, shop, by, file, bundle, files)
+    attacked = _attack(file, files) if red_team else suites.attack
+    evals = await examiner.run("trial", suites.evals)
+    attack = await examiner.run("trial", attacked) if attacked is not None else None
+    return bundle, await asyncio.to_thread(record, shop, by, bundle, (evals, attack), standing)
 
 
 def recipe(bundle: Bundle, prompt: str) -> Recipe:
@@ -110,35 +153,88 @@ def recipe(bundle: Bundle, prompt: str) -> Recipe:
         guardrails=bundle.guardrails,
         calls_per_day=bundle.calls_per_day,
         tokens_per_day=bundle.tokens_per_day,
+        fallbacks=bundle.fallbacks,
+        embedding=bundle.embedding,
+        prompts=bundle.prompts,
+        options=bundle.options,
+        cents_per_day=bundle.cents_per_day,
+        cents_per_month=bundle.cents_per_month,
+        warn_percent=bundle.warn_percent,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Suites:
+    evals: Suite
+    attack: Suite | None
+
+
+def _suites(file: UseCaseFile, files: Mapping[str, str], plan: TierPlan) -> _Suites:
+    evals = parse_suite(_needed(files, file.evals.file), file.evals.file)
+    owed = RED_TEAMED in plan.controls or file.evals.red_team is not None
+    return _Suites(evals, _attack(file, files) if owed else None)
+
+
+def _attack(file: UseCaseFile, files: Mapping[str, str]) -> Suite:
+    named = file.evals.red_team
+    return redteam.suite_of(parse_suite(_needed(files, named), named) if named is not None else None)
+
+
+def _examiner(shop: Workshop, by: str, file: UseCaseFile, bundle: Bundle, files: Mapping[str, str]) -> Examiner:
+    named = file.evals.judge
+    judge = judge_of(shop.engine, named.use_case, file.subject, recipe) if named is not None else None
+    return Examiner(shop, by, bundle, recipe(bundle, files[file.prompts.system]), judge)
+
+
 def _bundle(
-    shop: Workshop, by: str, file: UseCaseFile, suite: Suite, files: Mapping[str, str], plan: TierPlan
+    shop: Workshop, by: str, file: UseCaseFile, suites: _Suites, files: Mapping[str, str], plan: TierPlan
 ) -> tuple[Bundle, list[bytes], list[Finding]]:
+    primary, fallbacks, embedding = targets(file.model, shop.upstreams)  # before anything is made
+    guardrails, options = guarded(file, files, plan.guardrails)
     datasets = {d.name: _indexed(shop, by, file, d.name, d.path, d.personal, files) for d in file.data}
     own = {name: text for name, text in files.items() if not any(_inside(name, d.path) for d in file.data)}
     kept = [text.encode() for text in own.values()]
     prompt = _needed(files, file.prompts.system)
-    offer = shop.upstreams.get(file.model.upstream, shop.upstreams["embedded"])
+    templates = _templates(file, files)
+    kept += [template.content() for template in templates]
     bundle = Bundle(
         use_case=file.subject,
-        upstream=offer.address,
-        model=offer.model if file.model.name == "default" else file.model.name,
+        upstream=primary["upstream"],
+        model=primary["model"],
         prompt=_digest(prompt),
         unanswered=file.unanswered,
         index=datasets[file.retrieval.data] if file.retrieval is not None else "",
         top=file.retrieval.top if file.retrieval is not None else 0,
         datasets=datasets,
-        suite=suite.digest,
+        suite=suites.evals.digest,
         pass_percent=file.evals.pass_percent,
         runbook=_digest(files[file.runbook]) if file.runbook in files else "",
-        guardrails=plan.guardrails,
+        guardrails=guardrails,
+        options=options,
         calls_per_day=file.budget.calls_per_day,
         tokens_per_day=file.budget.tokens_per_day,
+        cents_per_day=file.budget.cents_per_day or 0,
+        cents_per_month=file.budget.cents_per_month or 0,
+        warn_percent=file.budget.warn_percent or 0,
         files={name: _digest(text) for name, text in own.items()},
+        fallbacks=fallbacks,
+        embedding=embedding,
+        prompts={template.id: template.digest for template in templates},
+        red_team=suites.attack.digest if suites.attack is not None else "",
     )
     return bundle, kept, _made(bundle)
+
+
+def _templates(file: UseCaseFile, files: Mapping[str, str]) -> list[Template]:
+    named = file.prompts.templates or {}
+    return [parse_template(_needed(files, path), path, expected=name) for name, path in sorted(named.items())]
+
+
+def _registered(shop: Workshop, by: str, bundle: Bundle) -> None:
+    """Put versions of prompts on record that no release carried before."""
+    known = known_digests(prompt_versions(shop.engine, bundle.use_case))
+    carried = [(SYSTEM_PROMPT, bundle.prompt), *sorted(bundle.prompts.items())]
+    register_prompts(shop.governor, by, bundle.use_case, bundle.digest, [c for c in carried if c not in known])
 
 
 def _made(bundle: Bundle) -> list[Finding]:
@@ -152,34 +248,8 @@ def _made(bundle: Bundle) -> list[Finding]:
     return findings
 
 
-async def _asked(shop: Workshop, by: str, bundle: Bundle, how: Recipe, suite: Suite) -> list[Outcome]:
-    outcomes = []
-    for case in suite.cases:
-        answer, refs, _ = await shop.door.evaluate(by, bundle.use_case, how, case.question)
-        outcomes.append(score(case, answer, _cited(answer, refs), bundle.unanswered))
-    return outcomes
-
-
-def _evaluated(shop: Workshop, by: str, bundle: Bundle, suite: Suite, outcomes: list[Outcome]) -> None:
-    summary = summarise(outcomes)
-    results = record_evaluation(shop.governor, by, bundle.use_case, bundle.digest, suite, outcomes, summary)
-    said = (
-        f"{summary.passed} of {summary.total} cases pass; {bundle.pass_percent} % are needed (results {results[:12]})"
-    )
-    content = canonical({"results": results, "passed": summary.passed, "total": summary.total})
-    passed = summary.permille >= bundle.pass_percent * 10
-    finding = Finding("evals-passed", "proven" if passed else "contradicted", said, content)
-    prove(shop.governor, by, bundle.use_case, bundle.digest, finding)
-
-
-def _cited(answer: str, refs: list[str]) -> list[str]:
-    """Resolve `[2]` to the second passage; a number without a passage cites nothing."""
-    numbers = sorted({int(n) for n in re.findall(r"\[(\d{1,3})\]", answer)})
-    return [refs[n - 1] for n in numbers if 0 < n <= len(refs)]
-
-
-def _gated(shop: Workshop, by: str, bundle: Bundle, number: int, suite: Suite, outcomes: list[Outcome]) -> Released:
-    _evaluated(shop, by, bundle, suite, outcomes)
+def _gated(shop: Workshop, by: str, bundle: Bundle, number: int, examined: Examined) -> Released:
+    summary, attack = examined.evals.run.summary, examined.attack
     lines = tuple(gate(shop.governor, by, bundle.use_case, bundle.digest))
     state, approval = "denied", ""
     try:
@@ -194,12 +264,21 @@ def _gated(shop: Workshop, by: str, bundle: Bundle, number: int, suite: Suite, o
         number=number,
         state=state,
         approval=approval,
-        passed=sum(o.passed for o in outcomes),
-        total=len(outcomes),
+        passed=summary.passed,
+        total=summary.total,
         gate=lines,
-        failures=tuple(o for o in outcomes if not o.passed),
+        failures=_failed(examined.evals),
         answered_by=next(o.name for o in shop.upstreams.values() if o.address == bundle.upstream),
+        results=examined.evals.results,
+        summary=summary,
+        comparison=examined.comparison,
+        attack=attack.run.summary if attack is not None else None,
+        breaches=_failed(attack) if attack is not None else (),
     )
+
+
+def _failed(found: Recorded) -> tuple[Outcome, ...]:
+    return tuple(o for o in found.run.outcomes if not o.passed)
 
 
 def _indexed(

@@ -22,6 +22,11 @@ SYSTEMS = frozenset(
 )
 Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]{0,62}$")]
 YesNo = Literal["yes", "no"]
+GuardKind = Annotated[
+    str, Field(pattern=r"^(secrets|personal-data|terms|length|injection|citations|x:[a-z][a-z0-9-]{0,40})$")
+]
+GuardMode = Literal["observe", "redact", "ask", "block"]
+JUDGED = frozenset({"citations", "injection"})  # of a text as a whole: there is no place in it to redact
 _SEAT = re.compile(r"(?P<body>board|coe|domain|audit)\.(?P<role>[a-z]+)(@(?P<domain>[a-z][a-z0-9-]*))?")
 _PATTERN = re.compile(r"(board|coe|domain|audit)\.(\*|[a-z]+)|operator|system")
 
@@ -97,16 +102,21 @@ class OversightPart(Part):
 
 
 class BudgetPart(Part):
-    """Hard stops per use case and day."""
+    """Hard stops per use case, UTC day and month; `warn_percent` of any of them is the soft warning."""
 
     calls_per_day: Annotated[int, Field(ge=1)]
     tokens_per_day: Annotated[int, Field(ge=1)]
+    calls_per_month: Annotated[int, Field(ge=1)] | None = None
+    tokens_per_month: Annotated[int, Field(ge=1)] | None = None
+    cents_per_day: Annotated[int, Field(ge=1)] | None = None  # US cents
+    cents_per_month: Annotated[int, Field(ge=1)] | None = None
+    warn_percent: Annotated[int, Field(ge=1, le=99)] | None = None
 
 
 class MonitorPart(Part):
     """A measure with a limit. `window_calls` is how many recent calls it looks at; `every` how often at the latest."""
 
-    measure: Literal["unanswered", "ungrounded", "failed"]
+    measure: Literal["unanswered", "ungrounded", "failed", "thumbs-down", "harm"]
     limit_percent: Annotated[int, Field(ge=0, le=100)]
     window_calls: Annotated[int, Field(ge=5, le=10_000)]
     every: Literal["hourly", "daily", "weekly"]
@@ -119,12 +129,42 @@ class RecordPart(Part):
     keep_days: Annotated[int, Field(ge=RETENTION_FLOOR_DAYS)]
 
 
+class SafetyModelPart(Part):
+    """A model behind an OpenAI endpoint that answers safe or unsafe; `key_env` names the variable with its key."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=500)]
+    model: Annotated[str, Field(min_length=1, max_length=120)]
+    key_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,80}$")] | None = None
+    timeout_ms: Annotated[int, Field(ge=100, le=60_000)] | None = None
+
+
 class GuardrailPart(Part):
     """What happens to findings on the way in and on the way out."""
 
-    input: dict[Literal["secrets", "personal-data"], Literal["observe", "redact", "block"]]
-    output: dict[Literal["secrets", "personal-data"], Literal["observe", "redact", "block"]]
+    input: dict[GuardKind, GuardMode]
+    output: dict[GuardKind, GuardMode]
     max_prompt_chars: Annotated[int, Field(ge=100, le=4_000_000)]
+    max_answer_chars: Annotated[int, Field(ge=1, le=4_000_000)] | None = None
+    terms: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=1000)] | None = None
+    http: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,40}$")], SafetyModelPart] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        for way, policy in (("input", self.input), ("output", self.output)):
+            for kind in sorted(set(policy) & JUDGED):
+                if policy[kind] == "redact":
+                    raise ValueError(f"{way}.{kind} cannot be redacted; choose observe, ask or block")
+            if "terms" in policy and not self.terms:
+                raise ValueError(f"{way}.terms needs terms: a list of what is not to be spoken of")
+        if wrong := sorted({"citations"} & set(self.input) | {"injection"} & set(self.output)):
+            raise ValueError(f"{wrong[0]} is looked for the other way")
+        if "length" in self.output and self.max_answer_chars is None:
+            raise ValueError("output.length needs max_answer_chars")
+        return self
+
+    def plain(self) -> dict[str, Any]:
+        """The part without what was left out, as in models that were applied before."""
+        return self.model_dump(exclude_none=True)
 
 
 class TierPart(Part):
@@ -188,6 +228,10 @@ class OperatingModelFile(Part):
                 {k: v for k, v in _SEAT.fullmatch(s).groupdict().items() if v}  # type: ignore[union-attr]  # checked above
                 for s in person["seats"]
             ]
+        for tier in body["tiers"]:  # a limit that is not set is not there, as in models that were applied before
+            tier["budget"] = {name: most for name, most in tier["budget"].items() if most is not None}
+        for tier, part in zip(body["tiers"], self.tiers, strict=True):
+            tier["guardrails"] = part.guardrails.plain()
         return body
 
 

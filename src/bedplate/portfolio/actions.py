@@ -12,7 +12,7 @@ from bedplate.kernel.event import Value, canonical
 from bedplate.kernel.risk import Rating, rate
 
 from .governance import ACCEPT, DECLINE, PROPOSE, RETIRE
-from .usecase import UseCaseFile, dangling
+from .usecase import UseCaseFile, dangling, loosened
 from .value import Worth, assess
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ def check_use_case(document: Document, model: OperatingModel) -> UseCaseFile:
     """Check a file; `InvalidDocument` with every complaint, names that point nowhere included."""
     file = document.read(UseCaseFile)
     wrong = dangling(file, frozenset(q.id for q in model.questions), frozenset(model.domains))
+    plan = model.plan(rate(model.questions, file.answers, model.matrix).tier)
+    if plan is not None:
+        wrong += loosened(file, plan.guardrails)
     if wrong:
         raise InvalidDocument([document.complain(path, message) for path, message in wrong])
     return file

@@ -44,6 +44,7 @@ class Bundle:
     cents_per_day: int = 0  # 0: only the tier's limits
     cents_per_month: int = 0
     red_team: str = ""  # digest of the suite that attacks it
+    warn_percent: int = 0  # 0: only the tier's
 
     def content(self) -> bytes:
         """Return the exact bytes that are kept and digested."""

@@ -64,7 +64,9 @@ def _bare() -> Case:
     return Case(Attempt(GO_LIVE, "canary", "usecase/canary", {"release": "0" * 64}), 0, None, standing)
 
 
-MADE = frozenset({"prompt-pinned", "sources-versioned", "runbook-present", "evals-passed"})  # shown by machine alone
+MADE = frozenset(  # shown by machine alone
+    {"prompt-pinned", "sources-versioned", "runbook-present", "evals-passed", "no-regression"}
+)
 
 
 def _not_made(case: Case) -> Finding:
@@ -117,9 +119,14 @@ MANIFEST = Manifest(
         ),
         _gate(
             "evals-passed",
-            "The share of eval cases that passed reaches what the use case asks for.",
-            "mend what failed, then release again",
+            "The share of eval cases that passes reaches what the use case asks for, with 95 % confidence.",
+            "mend what failed, or add cases: a share of few cases shows little; then release again",
             always=True,
+        ),
+        _gate(
+            "no-regression",
+            "It is not significantly worse than the live release, and no case that must hold fails now.",
+            "mend what fails newly: bedplate evals compare; keep the live release's cases, then release again",
         ),
         _gate(
             "sources-versioned",
@@ -138,8 +145,8 @@ MANIFEST = Manifest(
         ),
         _gate(
             "red-teamed",
-            "Somebody tried to break it, and what they found is on record.",
-            "attach the report: POST /api/use-cases/ID/evidence",
+            "It was attacked, by the red-team suite or by people, and what they found is on record.",
+            "mend what got through and release again, or attach people's report: POST /api/use-cases/ID/evidence",
         ),
         _gate(
             "stop-drilled",

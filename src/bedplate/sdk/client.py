@@ -22,6 +22,8 @@ from bedplate.errors import (
     Unreachable,
 )
 
+from .prompt import Prompt
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -32,6 +34,7 @@ _BY_STATUS: Mapping[int, type[BedplateError]] = {
     409: Conflict,
     413: InvalidInput,
     422: InvalidInput,
+    429: Unavailable,
     500: BedplateError,
     502: Unreachable,
     503: Unavailable,
@@ -60,13 +63,13 @@ class Client:
         """Say who is signed in."""
         return self.get("/api/me")
 
-    def plan(self, kind: Literal["operating-model", "use-case"], name: str, text: str) -> Json:
+    def plan(self, kind: Literal["operating-model", "use-case", "prices"], name: str, text: str) -> Json:
         """Say what a file would change, and who must agree."""
         return self.post(f"{_FILES[kind]}/plan", {"name": name, "text": text})
 
-    def apply(self, kind: Literal["operating-model", "use-case"], name: str, text: str) -> Json:
+    def apply(self, kind: Literal["operating-model", "use-case", "prices"], name: str, text: str) -> Json:
         """Apply a file; `NeedsApproval` until the bodies it needs agree."""
-        path = "/api/model/apply" if kind == "operating-model" else "/api/use-cases"
+        path = "/api/model/apply" if kind == "operating-model" else _FILES[kind]
         return self.post(path, {"name": name, "text": text})
 
     def use_cases(self) -> list[Json]:
@@ -124,6 +127,41 @@ class Client:
         """Return the proof file of a call."""
         return self._text("GET", f"/api/calls/{quote(call_id)}/proof")
 
+    def prompt(self, name: str, prompt: str, version: str = "live") -> Prompt:
+        """Return a template of a use case, to be filled in here. With the use case's key as `token`, the live one."""
+        return Prompt.of(self.get(f"/api/use-cases/{quote(name)}/prompts/{quote(prompt)}", version=version))
+
+    def prompts(self, name: str) -> list[Json]:
+        """List every version of every prompt of a use case, newest first."""
+        return list(self.get(f"/api/use-cases/{quote(name)}/prompts")["prompts"])
+
+    def alias(self, name: str, prompt: str, alias: str, version: str) -> Json:
+        """Point an alias at a version of a prompt; at none with ""."""
+        path = f"/api/use-cases/{quote(name)}/prompts/{quote(prompt)}/aliases"
+        return self.post(path, {"alias": alias, "version": version})
+
+    def feedback(
+        self,
+        call_id: str,
+        kind: Literal["thumb", "label", "correction", "harm"],
+        value: str = "",
+        *,
+        comment: str = "",
+        by: str = "",
+        request: str = "",
+    ) -> Json:
+        """Say how good a call's answer was, as a person or with the use case's key; harm opens an incident.
+
+        `request` is a UUIDv7 of yours: sent again, it changes nothing twice.
+        """
+        told = {"call": call_id, "kind": kind, "value": value, "comment": comment, "by": by, "request": request}
+        return self.post("/api/feedback", told)
+
+    def to_evals(self, feedback: str, *, contains: str = "", unanswered: bool = False) -> Json:
+        """Make an eval case of feedback; it waits to be put into the team's own file."""
+        told = {"contains": contains, "unanswered": unanswered}
+        return self.post(f"/api/feedback/{quote(feedback)}/to-evals", told)
+
     def incidents(self, *, only_open: bool = False) -> list[Json]:
         """List incidents, newest first."""
         return list(self.get("/api/incidents", only_open=str(only_open).lower())["incidents"])
@@ -148,6 +186,11 @@ class Client:
         """GET a path of the API."""
         given = urlencode({k: v for k, v in query.items() if v != ""})
         return self._call("GET", f"{path}?{given}" if given else path, None)
+
+    def text(self, path: str, **query: str | int) -> str:
+        """GET a path of the API that answers with text."""
+        given = urlencode({k: v for k, v in query.items() if v != ""})
+        return self._text("GET", f"{path}?{given}" if given else path)
 
     def post(self, path: str, body: Json) -> Json:
         """POST a body to a path of the API."""
@@ -183,7 +226,7 @@ class Client:
         return response.status, response.data
 
 
-_FILES = {"operating-model": "/api/model", "use-case": "/api/use-cases"}
+_FILES = {"operating-model": "/api/model", "use-case": "/api/use-cases", "prices": "/api/prices"}
 
 
 def _parsed(content: bytes) -> Json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 W = TypeVar("W")
 R = TypeVar("R")
 
+BUSY, LINGER = 3, 0.001  # pieces in a group; seconds
 RESTART = "the process has to be restarted"
 
 
@@ -48,6 +50,8 @@ class GroupCommit(Generic[W, R]):
         self._commit, self._name, self._limit, self._batch, self._on_fatal = commit, name, queue, batch, on_fatal
         self._changed = threading.Condition(threading.Lock())
         self._queue: deque[Waiter[W, R]] = deque()
+        self._staged: dict[asyncio.AbstractEventLoop, list[Waiter[W, R]]] = {}  # each touched by its loop's thread only
+        self._last = 0  # pieces in the last group
         self._closing = False
         self._failure = ""
         # A daemon: at interpreter exit without close() nothing acknowledged is lost, and a hung disk cannot hold it up.
@@ -83,9 +87,15 @@ class GroupCommit(Generic[W, R]):
 
         A cancelled caller leaves its work in the queue: it may still be committed.
         """
+        self.must_be_healthy()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
-        self._put(Waiter(work, future, loop))
+        staged = self._staged.setdefault(loop, [])
+        if not staged:
+            # Handed over together at the end of this round of the loop: a lock, a wake-up and a change of thread for
+            # each would cost more than all the rest of a call.
+            loop.call_soon(self._hand_over, loop)
+        staged.append(Waiter(work, future, loop))
         return await future
 
     def submit_sync(self, work: W, timeout: float) -> R:
@@ -109,6 +119,16 @@ class GroupCommit(Generic[W, R]):
             self._changed.notify_all()
         self._thread.join()
 
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        staged = self._staged.pop(loop)
+        with self._changed:
+            taken = 0 if self._failure or self._closing else max(0, self._limit - len(self._queue))
+            self._queue.extend(staged[:taken])
+            self._changed.notify()
+        if refused := staged[taken:]:
+            msg = f"{self._name} failed: {self._failure}" if self._failure else f"{self._name} queue is full"
+            _settle([(w.future, Unavailable(msg, hint="try again later, with the same id")) for w in refused])
+
     def _put(self, waiter: Waiter[W, R]) -> None:
         with self._changed:
             self.must_be_healthy()
@@ -121,16 +141,25 @@ class GroupCommit(Generic[W, R]):
     def _run(self) -> None:
         while True:
             waiters = self._take()
-            if not waiters:
+            if waiters:
+                self._serve(waiters)
+            elif self._closing or self._failure:
                 return
-            self._serve(waiters)
             del waiters  # else the last group's records stay alive while the queue is empty
 
     def _take(self) -> list[Waiter[W, R]]:
         with self._changed:
             while not (self._queue or self._closing or self._failure):
                 self._changed.wait()
-            return [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
+            busy = max(self._last, len(self._queue)) >= BUSY and len(self._queue) < self._batch and not self._closing
+        if busy:
+            # Several callers come at once: wait for the others. A commit changes threads some ten times, and under
+            # load that costs more than the work of a record. Somebody who comes alone is never kept waiting.
+            time.sleep(LINGER)
+        with self._changed:
+            taken = [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
+        self._last = len(taken)
+        return taken
 
     def _serve(self, waiters: list[Waiter[W, R]]) -> None:
         try:

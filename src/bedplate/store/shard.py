@@ -12,7 +12,7 @@ from bedplate.errors import NotFound, Tampered, Unavailable
 from bedplate.store.merkle import HASH_BYTES, Frontier, leaf_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 SAFE_SQLITE = (3, 51, 3)  # up to 3.51.2, two checkpointing connections can lose commits (the WAL-reset bug)
@@ -183,6 +183,12 @@ class Shard:
         """Return the records first ... first + count - 1, fewer at the end of the shard."""
         return self._rows("WHERE seq >= ? AND seq < ? ORDER BY seq", (first, first + count))
 
+    def entries(self, first: int, count: int) -> list[tuple[int, bytes]]:
+        """Return seq and entry of the records first ... first + count - 1, without their content."""
+        with self._lock, reading(self.path):
+            span = "SELECT seq, entry FROM rec WHERE seq >= ? AND seq < ? ORDER BY seq"
+            return [(seq, entry) for seq, entry in self._db.execute(span, (first, first + count))]
+
     def leaves(self, first: int, count: int) -> list[bytes]:
         """Return the stored 32-byte leaves of the records first ... first + count - 1."""
         with self._lock, reading(self.path):
@@ -195,7 +201,7 @@ class Shard:
         use_case: str = "",
         verdict: str = "",
         kind: str = "",
-        without: str = "",
+        without: Sequence[str] = (),
         text: str = "",
         before: int | None = None,
         since: int = 0,
@@ -203,7 +209,7 @@ class Shard:
     ) -> list[Row]:
         """Return up to `limit` matching records, newest (highest seq) first; an empty filter matches all.
 
-        `without` leaves out records of this kind, `before` is a seq (pass the last row's to get the next page),
+        `without` leaves out records of these kinds, `before` is a seq (pass the last row's to get the next page),
         `since` is in microseconds since the epoch, `text` is looked for in the entry's bytes, whatever its ASCII case.
         """
         where: list[str] = ["at >= ?"]
@@ -212,9 +218,8 @@ class Shard:
             if value:
                 where.append(f"{column} = ?")
                 bound.append(value)
-        if without:
-            where.append("kind <> ?")
-            bound.append(without)
+        where += ["kind <> ?"] * len(without)
+        bound += without
         if text:
             where.append("instr(lower(CAST(entry AS TEXT)), lower(?))")
             bound.append(text)

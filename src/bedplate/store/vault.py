@@ -21,6 +21,7 @@ plaintext), does, and without the salt it cannot be guessed from a short text.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEY_BYTES, KID_BYTES, NONCE_BYTES, SALT_BYTES, TAG_BYTES = 32, 8, 12, 32, 16
+ROWS_AT_ONCE = 64
 PENDING = 4096  # keys remembered before seal() flushes by itself
 PURPOSE = b"bedplate/content/v1\0"
 TABLES = """
@@ -74,9 +76,11 @@ class Vault:
         is damaged, Full.
         """
         self.path, self._kek_path = path, kek
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # one transaction at a time; held while the disk is waited for
+        self._remembering = threading.Lock()  # the keys below; never held while anything is waited for
         self._pending: dict[tuple[str, bytes], bytes] = {}
         self._failure = ""
+        self._keks: dict[str, bytes] = {}  # by name, as last read
         with self._storing():
             path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -98,13 +102,15 @@ class Vault:
             msg = "content belongs to a record: its id must not be empty or hold a NUL"
             raise InvalidInput(msg)
         name = record_id.encode()
-        key, kid, nonce, salt = (os.urandom(size) for size in (KEY_BYTES, KID_BYTES, NONCE_BYTES, SALT_BYTES))
+        drawn = os.urandom(KEY_BYTES + KID_BYTES + NONCE_BYTES + SALT_BYTES)  # one system call, not four
+        key, kid, salt = drawn[:KEY_BYTES], drawn[KEY_BYTES : KEY_BYTES + KID_BYTES], drawn[-SALT_BYTES:]
+        nonce = drawn[KEY_BYTES + KID_BYTES : -SALT_BYTES]
         ciphertext = kid + nonce + AESGCM(key).encrypt(nonce, salt + plaintext, name)
-        with self._lock:
-            self._must_work()
+        self._must_work()
+        with self._remembering:
             self._pending[record_id, kid] = key
-            if len(self._pending) >= PENDING:
-                self.flush()
+        if len(self._pending) >= PENDING:
+            self.flush()
         commitment = sha256(PURPOSE + salt + plaintext).hexdigest()
         return Sealed(ciphertext, sha256(ciphertext).hexdigest(), commitment, kid.hex())
 
@@ -112,14 +118,20 @@ class Vault:
         """Make all keys durable; costs nothing when there are none. Raises Full (they are kept) or Unavailable."""
         with self._lock:
             self._must_work()
-            if not self._pending:
+            with self._remembering:
+                pending = dict(self._pending)
+            if not pending:
                 return
             with self._storing(), self._transaction():
                 # Wrapped now, not at seal(): another process may have rotated the KEK in between.
                 kek = self._kek()
-                rows = [(name, kid, aes_key_wrap(kek, key)) for (name, kid), key in self._pending.items()]
-                self._db.executemany("INSERT INTO key VALUES (?, ?, ?)", rows)
-            self._pending.clear()
+                rows = [(name, kid, aes_key_wrap(kek, key)) for (name, kid), key in pending.items()]
+                for start in range(0, len(rows), ROWS_AT_ONCE):
+                    part = rows[start : start + ROWS_AT_ONCE]
+                    self._db.execute(_insert(len(part)), [value for row in part for value in row])
+            with self._remembering:
+                for pair in pending:
+                    self._pending.pop(pair, None)
 
     def open(self, record_id: str, ciphertext: bytes) -> bytes:
         """Return the plaintext; raises NotFound if its key was erased, Tampered if it is not what was sealed."""
@@ -143,13 +155,15 @@ class Vault:
         with self._lock:
             self._must_work()
             names = set(record_ids)
-            waiting = {pair for pair in self._pending if pair[0] in names}
+            with self._remembering:
+                waiting = {pair for pair in self._pending if pair[0] in names}
             with self._storing(), self._transaction():
                 for name in names:
                     self._db.execute("DELETE FROM key WHERE id = ?", (name,))
                     erased += self._db.changes() > 0 or any(name == pair[0] for pair in waiting)
-            for pair in waiting:
-                del self._pending[pair]
+            with self._remembering:
+                for pair in waiting:
+                    self._pending.pop(pair, None)
             self._empty_log()
         return erased
 
@@ -198,9 +212,11 @@ class Vault:
     def _kek(self) -> bytes:
         """Return the KEK the keys are wrapped with as of this transaction."""
         current = self._db.execute("SELECT name FROM kek").get
-        for kek in _read_keks(self._kek_path):
-            if _name(kek) == current:
-                return kek
+        if current in self._keks:  # the file is read again only when somebody rotated it
+            return self._keks[current]
+        self._keks = {_name(kek): kek for kek in _read_keks(self._kek_path)}
+        if current in self._keks:
+            return self._keks[current]
         msg = f"{self._kek_path} does not hold the key {current} that the vault's keys are wrapped with"
         raise Unavailable(msg, hint="restore the key file that belongs to this vault")
 
@@ -258,6 +274,12 @@ class Vault:
             self._failure = str(error)
             msg = f"the vault at {self.path} failed: {error}"
             raise Unavailable(msg, hint="the process has to be restarted") from error
+
+
+@functools.cache
+def _insert(rows: int) -> str:
+    # Many rows to a statement: every step of one gives the interpreter lock away, and has to get it back.
+    return f"INSERT INTO key VALUES {', '.join(['(?, ?, ?)'] * rows)}"  # noqa: S608  nothing but places
 
 
 def _name(kek: bytes) -> str:

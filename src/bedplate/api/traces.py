@@ -1,0 +1,121 @@
+"""`POST /v1/traces`: OpenTelemetry's traces come in over OTLP/HTTP, and calls of models in them become records."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from typing import TYPE_CHECKING
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from bedplate.errors import BedplateError, InvalidInput, Unauthenticated, Unavailable
+from bedplate.gateway import otlp
+from bedplate.gateway.observed import spans
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import Receive, Scope, Send
+
+    from bedplate.gateway.observer import Observer
+
+TOO_LARGE = "request-too-large"
+STATUSES = {TOO_LARGE: 413, otlp.UNSUPPORTED: 415}
+INVALID, UNAUTHENTICATED, UNAVAILABLE = 3, 16, 14  # google.rpc.Code
+
+
+class Traces:
+    """Serves `/v1/traces` for the keys of use cases.
+
+    `counted` is told how many spans came to which outcome. `own` are addresses (host:port) under which the gateway is
+    reached, besides the one that the request names.
+    """
+
+    def __init__(self, observer: Observer, counted: Callable[[str, int], None], *own: str) -> None:
+        self._observer = observer
+        self._counted = counted
+        self._own = frozenset(own)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request = Request(scope, receive)
+        try:
+            response = await self._answered(request)
+        except ClientDisconnect:
+            return  # nobody is left to be told; it will send the spans again
+        await response(scope, receive, send)
+
+    async def _answered(self, request: Request) -> Response:
+        kind = request.headers.get("content-type", "")
+        if request.method != "POST":
+            return _error(405, INVALID, "use POST", otlp.JSON, {"allow": "POST"})
+        try:
+            subject, actor = self._observer.identify(_bearer(request))
+            body = await _body(request)
+            own = self._own | {request.headers.get("host", "")}
+            found = await asyncio.to_thread(spans, body, kind, own - {""})
+            outcome = await self._observer.observe(subject, actor, found.calls)
+        except Unauthenticated as error:
+            return _error(401, UNAUTHENTICATED, str(error), kind, {"www-authenticate": "Bearer"})
+        except InvalidInput as error:
+            return _error(STATUSES.get(error.code, 400), INVALID, str(error), kind)
+        except Unavailable as error:
+            return _error(503, UNAVAILABLE, str(error), kind, {"retry-after": "1"})
+        except BedplateError as error:
+            return _error(503, UNAVAILABLE, str(error), kind)
+        rejected = found.rejected + outcome.rejected
+        counts = {"call": outcome.recorded, "known": outcome.known, "ignored": found.ignored, "rejected": rejected}
+        for name, count in counts.items():
+            self._counted(name, count)
+        unread = f"{found.rejected} spans have no valid ids or times" if found.rejected else ""
+        why = "; ".join(filter(None, (unread, outcome.why)))
+        return Response(otlp.response(rejected, why, kind), media_type=_media(kind))
+
+
+async def _body(request: Request) -> bytes:
+    """Read the body, decompressed; neither form may be larger than allowed."""
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"identity", "gzip"}:
+        raise InvalidInput(f"the content encoding {encoding} is not read here", hint="gzip, or none")
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > otlp.MAX_BODY:
+            raise _too_large()
+    return _inflated(bytes(body)) if encoding == "gzip" else bytes(body)
+
+
+def _inflated(body: bytes) -> bytes:
+    inflating = zlib.decompressobj(wbits=31)  # a gzip header and trailer
+    try:
+        plain = inflating.decompress(body, otlp.MAX_BODY + 1)
+    except zlib.error:
+        raise InvalidInput("the body is not gzip") from None
+    if len(plain) > otlp.MAX_BODY:
+        raise _too_large()
+    if not inflating.eof:
+        raise InvalidInput("the body is not a whole gzip")
+    return plain
+
+
+def _too_large() -> InvalidInput:
+    hint = "lower the exporter's batch size"
+    return InvalidInput(f"the body is larger than {otlp.MAX_BODY} bytes", hint=hint, code=TOO_LARGE)
+
+
+def _bearer(request: Request) -> str:
+    kind, _, secret = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not secret.strip():
+        raise Unauthenticated(
+            "no key came with the traces", hint="OTEL_EXPORTER_OTLP_HEADERS='authorization=Bearer bpk_...'"
+        )
+    return secret.strip()
+
+
+def _error(status: int, code: int, message: str, kind: str, headers: dict[str, str] | None = None) -> Response:
+    return Response(otlp.status(code, message, kind), status, headers, media_type=_media(kind))
+
+
+def _media(kind: str) -> str:
+    return otlp.PROTOBUF if kind.startswith(otlp.PROTOBUF) else otlp.JSON

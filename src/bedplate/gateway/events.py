@@ -1,0 +1,60 @@
+"""Server-sent events (WHATWG HTML, section 9.2) cut out of the bytes of a stream, each as it came."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from bedplate.errors import BedplateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_EVENT = 16 << 20  # bytes
+END = re.compile(rb"\r?\n\r?\n")
+
+
+class EventTooLarge(BedplateError):
+    """One event is larger than any honest one."""
+
+    code = "event-too-large"
+
+
+class Events:
+    """Takes chunks of bytes as they come and gives back whole events."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (the event's bytes with its empty line, its data) for each event that is complete.
+
+        Data is b"" where an event has none (a comment, say). `EventTooLarge` if one does not end.
+        """
+        whole = self._rest + chunk if self._rest else chunk
+        start = 0
+        if b"\r" not in whole:  # the usual case, without a pattern
+            while (end := whole.find(b"\n\n", start)) >= 0:
+                raw = whole[start : end + 2]
+                start = end + 2
+                yield raw, _data(raw)
+        else:
+            while match := END.search(whole, start):
+                raw = whole[start : match.end()]
+                start = match.end()
+                yield raw, _data(raw.replace(b"\r", b""))
+        self._rest = whole[start:] if start else whole
+        if len(self._rest) > MAX_EVENT:
+            raise EventTooLarge(f"an event of the stream is larger than {MAX_EVENT} bytes")
+
+    @property
+    def rest(self) -> bytes:
+        """What came after the last whole event."""
+        return self._rest
+
+
+def _data(raw: bytes) -> bytes:
+    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2:
+        return raw[6:-2]
+    lines = [line for line in raw.split(b"\n") if line.startswith(b"data:")]
+    return b"\n".join(line[5:].removeprefix(b" ") for line in lines)

@@ -1,0 +1,240 @@
+"""The events of one stream on their way to the client: each leaves as it came, once all of its text is decided.
+
+Text is decided when no guardrail could still find something in it with what comes later (`Window`). An event whose
+text has to be changed is written anew; no other is. What says that the answer is whole waits until its record is
+durable, and with it all that follows.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from .events import Events, EventTooLarge
+from .texts import slots
+from .upstream import UpstreamFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .dialect import Body, Delta, Dialect, Usage
+    from .guardrail import Guard, Window
+
+DONE = b"[DONE]"
+ANSWERING = frozenset({"content", "text", "output_text"})  # channels whose text is the answer
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Span(NamedTuple):
+    """Where the text of a delta lies in its channel."""
+
+    delta: Delta
+    start: int
+    end: int
+
+
+class Item:
+    """An event that waits."""
+
+    __slots__ = ("changed", "ends", "event", "raw", "spans")
+
+    def __init__(self, raw: bytes, event: Body | None, spans: Sequence[Span], *, ends: bool, changed: bool) -> None:
+        self.raw, self.event, self.spans, self.ends, self.changed = raw, event, spans, ends, changed
+
+
+class Relay:
+    """Takes an upstream's bytes and gives back what may leave. `prefix` goes before the first text.
+
+    With `whole` nothing leaves before `finish`: somebody judges the answer as a whole.
+    """
+
+    def __init__(self, dialect: Dialect, guard: Guard, prefix: str = "", *, whole: bool = False) -> None:
+        self._dialect, self._guard, self._prefix, self._whole = dialect, guard, prefix, whole
+        self._events = Events()
+        self._queue: deque[Item] = deque()
+        self._windows: dict[str, Window] = {}
+        self._sizes: dict[str, int] = {}
+        self._decided: dict[str, int] = {}
+        self._arguments: dict[str, list[str]] = {}
+        self._sent: dict[str, list[str]] = {}
+        self._ending = self._closed = False
+        self._odd: list[str] = []  # findings outside of what is said
+        self._holds = guard.holds
+        self.usage: Usage | None = None
+        self.failed: UpstreamFailed | None = None
+        self.withheld: list[str] = []  # labels of what must not leave; then nothing more does
+
+    @property
+    def begun(self) -> list[str]:
+        """The channels of which something has left."""
+        return list(self._sent)
+
+    @property
+    def said(self) -> str:
+        """The answer as far as it has left."""
+        return "\n".join("".join(parts) for name, parts in self._sent.items() if name.split("/")[0] in ANSWERING)
+
+    @property
+    def findings(self) -> list[str]:
+        """Labels of what was found in all that came."""
+        return [f.label for window in self._windows.values() for f in window.findings] + self._odd
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take bytes; return those that may leave now. `failed` is set if it is not a stream of this protocol."""
+        try:
+            for raw, data in self._events.feed(chunk):
+                self._take(raw, data)
+                if self.withheld:
+                    break
+        except EventTooLarge as large:
+            self.failed = UpstreamFailed(large.message)
+        except UpstreamFailed as failed:
+            self.failed = failed
+        return self._released()
+
+    def finish(self) -> bytes:
+        """Return what is left once the stream is over; send it after the record is durable.
+
+        `UpstreamFailed` if the stream was cut off.
+        """
+        if self.withheld:
+            return b""
+        if not self._closed or self._events.rest.strip():
+            raise UpstreamFailed(
+                "the upstream stopped in the middle of its answer", hint="what came so far is on record"
+            )
+        for channel, window in self._windows.items():
+            self._decided[channel] = window.end()
+            self._stop_if(window)
+        for channel, parts in self._arguments.items():
+            guarded = self._guard.apply("".join(parts))
+            self._odd += [f.label for f in guarded.findings]
+            if guarded.blocked or guarded.asks or guarded.text != "".join(parts):
+                self.withheld += [f.label for f in guarded.findings]
+            self._decided[channel] = self._sizes[channel]
+        out = b"" if self.withheld else b"".join([self._rendered(item) for item in self._queue])
+        self._queue.clear()
+        return out
+
+    def _take(self, raw: bytes, data: bytes) -> None:
+        if data == DONE or not data:
+            self._closed = self._closed or data == DONE
+            self._queue.append(Item(raw, None, (), ends=data == DONE, changed=False))
+            return
+        event = self._read(data)
+        self._closed = self._closed or self._dialect.over(event)
+        usage = self._dialect.usage(event)
+        if usage is not None:
+            known = self.usage
+            # Anthropic tells what went in at the start, and what came out at the end.
+            self.usage = usage if known is None or usage.tokens_in else known._replace(tokens_out=usage.tokens_out)
+        deltas = self._dialect.deltas(event)
+        changed = self._holds and self._aside(event, deltas)
+        spans = [self._span(delta) for delta in deltas]
+        if spans and self._prefix and not spans[0].delta.machine:
+            changed = True
+        self._queue.append(Item(raw, event, spans, ends=self._dialect.ends(event), changed=changed))
+
+    def _read(self, data: bytes) -> Body:
+        try:
+            event = _decode(data)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            raise UpstreamFailed("the upstream did not answer JSON") from None
+        if type(event) is not dict:
+            raise UpstreamFailed("the upstream did not answer a JSON object")
+        if event.get("error") or event.get("type") == "error":
+            raise UpstreamFailed("the upstream answered an error in the middle")
+        return event
+
+    def _span(self, delta: Delta) -> Span:
+        channel, text = delta.channel, delta.holder[delta.key]
+        start = self._sizes.get(channel, 0)
+        end = self._sizes[channel] = start + len(text)
+        if delta.machine and self._holds:  # for a machine: as it is, or not at all
+            self._arguments.setdefault(channel, []).append(text)
+            self._decided[channel] = -1
+        elif not self._guard.idle:
+            window = self._windows.get(channel)
+            if window is None:
+                window = self._windows[channel] = self._guard.window()
+            self._decided[channel] = window.feed(text)
+            self._stop_if(window)
+        else:
+            self._decided[channel] = end
+        return Span(delta, start, end)
+
+    def _aside(self, event: Body, deltas: Sequence[Delta]) -> bool:
+        """Guard every other text of the event; return whether one was changed."""
+        own = {(id(d.holder), d.key) for d in deltas}
+        found = [s for s in slots(event) if (id(s.holder), s.key) not in own]
+        if self._guard.clear(["\n".join([s.text for s in found])]):
+            return False
+        changed = False
+        for slot in found:
+            guarded = self._guard.apply(slot.text)
+            self._odd += [f.label for f in guarded.findings]
+            if guarded.blocked or guarded.asks or (slot.machine and guarded.text != slot.text):
+                self.withheld += [f.label for f in guarded.findings]
+            elif guarded.text != slot.text:
+                slot.holder[slot.key] = guarded.text
+                changed = True
+        return changed
+
+    def _stop_if(self, window: Window) -> None:
+        if window.blocked or window.asks:
+            self.withheld += [f.label for f in window.findings]
+
+    def _released(self) -> bytes:
+        out: list[bytes] = []
+        while self._queue and not (self._whole or self._ending):
+            item = self._queue[0]
+            if item.ends:
+                self._ending = True
+                break
+            if self._holds and any(self._decided[s.delta.channel] < s.end for s in item.spans):
+                break
+            out.append(self._rendered(item))
+            self._queue.popleft()
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def _rendered(self, item: Item) -> bytes:
+        changed = item.changed
+        for span in item.spans:
+            delta = span.delta
+            text = delta.holder[delta.key]
+            if self._holds and not delta.machine:
+                window = self._windows[delta.channel]
+                if window.changes:
+                    text = rewritten(text, span.start, window.changes)
+                    if text != delta.holder[delta.key]:
+                        delta.holder[delta.key] = text
+                        changed = True
+            if self._prefix and not delta.machine:
+                text = delta.holder[delta.key] = self._prefix + text
+                self._prefix = ""
+            self._sent.setdefault(delta.channel, []).append(text)
+        if not changed or item.event is None:
+            return item.raw
+        choices = item.event.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict) and choice.get("logprobs"):
+                choice["logprobs"] = None  # they spell out what was taken out
+        named = item.raw[: item.raw.index(b"\n") + 1] if item.raw.startswith(b"event:") else b""
+        return named + b"data: " + _encode(item.event) + b"\n\n"
+
+
+def rewritten(text: str, start: int, changes: Sequence[tuple[int, int, str]]) -> str:
+    """Return a piece that begins at `start` of its channel with the changes made; what replaces goes where it begins."""
+    end, at, out = start + len(text), start, []
+    for first, last, instead in changes:
+        if last <= start or first >= end:
+            continue
+        if first >= start:
+            out += [text[at - start : first - start], instead]
+        at = min(last, end)
+    return "".join([*out, text[at - start :]])
+

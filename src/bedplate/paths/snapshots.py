@@ -1,0 +1,125 @@
+"""What calls are judged against, read from the records: everything once, and from then on only what has changed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy import select
+
+from bedplate.errors import BedplateError
+from bedplate.gateway import tables as gateway_tables
+from bedplate.gateway.cost import tariff_in_force
+from bedplate.gateway.snapshot import Key, Snapshot
+from bedplate.kernel.standing import from_plain
+from bedplate.models.views import prompt_book
+from bedplate.releases import views as releases
+from bedplate.store import tables as t
+from bedplate.store.reads import read_blob
+
+from .thread import recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection, Engine
+
+    from bedplate.gateway.price import Prices
+    from bedplate.gateway.recipe import Recipe
+    from bedplate.kernel.clock import Clock
+    from bedplate.kernel.model import OperatingModel
+    from bedplate.kernel.standing import Standing
+    from bedplate.models.prompt import PromptBook, Shelf
+
+log = structlog.get_logger(__name__)
+
+
+class Snapshots:
+    """Reads snapshots one after the other; each begins from the one before. For one thread at a time.
+
+    `model_of` reads the operating model in force. `prices` follow what was agreed and `shelf` gets the prompts of the
+    live releases, so that no call waits for either.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        model_of: Callable[[Connection], OperatingModel | None],
+        prices: Prices,
+        shelf: Shelf,
+        clock: Clock,
+    ) -> None:
+        self._engine = engine
+        self._model_of = model_of
+        self._prices = prices
+        self._shelf = shelf
+        self._clock = clock
+        self._size = 0
+        self._keys: dict[str, Key] = {}
+        self._standings: dict[str, Standing] = {}
+        self._recipes: dict[str, Recipe] = {}
+        self._books: dict[str, PromptBook] = {}
+
+    def load(self) -> Snapshot:
+        """Read what the ledger holds now, in one transaction.
+
+        A release that cannot be read is left out, and said in the log: its calls are refused, everybody else's go on.
+        """
+        standing, key = t.standing, gateway_tables.key
+        with self._engine.connect() as connection:
+            size = int(connection.execute(select(t.head.c.size)).scalar_one())
+            if size < self._size:  # another ledger, restored in the place of the one we knew
+                self._size, self._keys, self._standings, self._recipes = 0, {}, {}, {}
+            since = self._size
+            model = self._model_of(connection)
+            moved = {
+                row.subject: from_plain(json.loads(row.body))
+                for row in connection.execute(
+                    select(standing.c.subject, standing.c.body).where(standing.c.last_seq >= since)
+                )
+            }
+            issued = {
+                row.digest: Key(row.id, row.subject, row.digest, row.expires, bool(row.revoked_at))
+                for row in connection.execute(select(key).where(key.c.last_seq >= since))
+            }
+        # Copied, not changed: calls are being judged against the ones there are.
+        keys = {**self._keys, **issued} if issued else self._keys
+        standings = {**self._standings, **moved} if moved else self._standings
+        recipes = self._released(moved) if moved else self._recipes
+        self._follow(recipes)
+        self._size, self._keys, self._standings, self._recipes = size, keys, standings, recipes
+        return Snapshot(size, model, keys, standings, recipes)
+
+    def _released(self, moved: dict[str, Standing]) -> dict[str, Recipe]:
+        recipes = dict(self._recipes)
+        for subject, standing in moved.items():
+            known = recipes.get(subject)
+            if known is not None and known.release == standing.release:
+                continue
+            recipes.pop(subject, None)
+            if standing.release:
+                try:
+                    recipes[subject] = self._recipe(standing.release)
+                except (BedplateError, KeyError, TypeError, ValueError) as wrong:
+                    log.warning("release.not_loaded", subject=subject, release=standing.release, why=str(wrong))
+        return recipes
+
+    def _recipe(self, release: str) -> Recipe:
+        bundle = releases.bundle(self._engine, release)
+        with self._engine.connect() as connection:
+            return recipe(bundle, read_blob(connection, bundle.prompt).decode())
+
+    def _follow(self, recipes: dict[str, Recipe]) -> None:
+        self._prices.follow(tariff_in_force(self._engine)[0])
+        if recipes is self._recipes:
+            return
+        pairs = {(target.model, target.upstream) for r in recipes.values() for target in r.targets}
+        pairs |= {(r.embedding["model"], r.embedding["upstream"]) for r in recipes.values() if r.embedding}
+        self._prices.warm(pairs, self._clock())
+        books = {}
+        for subject, made in recipes.items():
+            if made.prompts:
+                known = self._books.get(made.release)
+                books[made.release] = known or prompt_book(self._engine, subject, made.prompts)
+        self._books = self._shelf.books = books
