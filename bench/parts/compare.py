@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .process import Process
 
 WARM_CALLS, WARM_S = 100, 15.0
+LONGER = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +108,9 @@ def turn(found: Measured, scenario: Scenario, target: Target, upstream: int) -> 
     """Measure a target once more; again and for longer, if hardly a call came to an end."""
     before, used = counts(upstream), _used(target)
     seconds, content = scenario.seconds[target.slow], scenario.body(target)
-    for longer in (1, 3, 9):
-        figures = load(target.port, target.key, content, scenario.connections, seconds * longer)
-        if figures.calls >= scenario.connections:
-            break
+    figures = load(target.port, target.key, content, scenario.connections, seconds)
+    if figures.calls < scenario.connections:
+        figures = load(target.port, target.key, content, scenario.connections, LONGER * seconds)
     found.turns.append(figures)
     after = counts(upstream)
     found.cpu_us += _used(target) - used
@@ -124,7 +124,11 @@ def compare(scenario: Scenario, targets: Sequence[Target], upstream: int, turns:
     for number in range(turns):
         for target in targets:
             if number == 0 or number < turns - target.slow:
-                turn(found[target.name], scenario, target, upstream)
+                try:
+                    turn(found[target.name], scenario, target, upstream)
+                except OSError as wrong:
+                    said = target.process.said() if target.process is not None else ""
+                    raise SystemExit(f"{target.name}, {scenario.name}: {wrong}\n{said}") from None
     return found
 
 

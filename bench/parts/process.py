@@ -44,11 +44,13 @@ class Process:
                     return self
             time.sleep(0.05)
         self.stop()
-        raise SystemExit(f"{self._process.args!r} did not start:\n{self.said()[-3000:]}")
+        raise SystemExit(f"{self._process.args!r} did not start:\n{self.said()}")
 
     def said(self) -> str:
-        """Return what it printed."""
-        return self._log.read_text(errors="replace")
+        """Return the end of what it printed, and how it ended if it has."""
+        code = self._process.poll()
+        ended = "" if code is None else f"\nit ended with {code}"
+        return self._log.read_text(errors="replace")[-3000:] + ended
 
     @property
     def pids(self) -> list[int]:

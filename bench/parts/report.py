@@ -44,4 +44,4 @@ def goals(lines: Iterable[Goal]) -> None:
     print("\nto be reached")
     for line in lines:
         told = "not measured" if line.reached is None else "reached" if line.reached else "MISSED"
-        print(f"  {told:<14}{line.what:<70}{line.figure}")
+        print(f"  {told:<14}{line.what:<82}{line.figure}")

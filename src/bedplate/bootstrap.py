@@ -37,6 +37,7 @@ from bedplate.errors import Conflict, InvalidInput, NotFound, Tampered
 from bedplate.evidence.actions import note_segment
 from bedplate.evidence.audit import audit
 from bedplate.evidence.views import events
+from bedplate.gateway.actions import pass_held
 from bedplate.gateway.budget import Budgets
 from bedplate.gateway.door import Door
 from bedplate.gateway.grounding import Numbered
@@ -312,6 +313,7 @@ def open_installation(settings: Settings, clock: Clock = wall_clock, *, apart: b
             clock=clock,
             identify=identities.next,
             onward=pump.onward,
+            agree=_Agreeing(governor).agree,
             render=shelf.render,
             verify=shelf.verify,
         )
@@ -383,7 +385,7 @@ def open_shard(folder: Path, vault: Vault) -> Journal:
     for number in range(MAX_SHARDS):
         name = f"shard-{number}"
         try:
-            return Journal.open(folder / f"{name}.db", shard=name, before_commit=vault.flush)
+            return Journal.open(folder / f"{name}.db", shard=name, beside=vault)
         except Tampered:
             raise
         except Conflict:
@@ -397,6 +399,16 @@ def _gauges(journal: Journal, follower: Follower, supply: Supply) -> Iterator[Re
     yield "bedplate_standing_age_seconds", "", follower.age / 1e6
     for seen in supply.view(time.monotonic_ns() // 1000):
         yield "bedplate_breaker_state", seen.name, float(BREAKER_STATES.index(seen.breaker.state))
+
+
+class _Agreeing:
+    """Asks people, through the slow door, about what a guardrail holds."""
+
+    def __init__(self, governor: Governor) -> None:
+        self._governor = governor
+
+    async def agree(self, key: str, subject: str, facts: dict[str, Any]) -> None:
+        await asyncio.to_thread(pass_held, self._governor, key, subject, facts)
 
 
 class _Retriever:

@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     upstream_timeout_s: int = Field(default=60, ge=1, description="Seconds to wait for the upstream's next byte.")
     seal_every_s: int = Field(default=60, ge=1, description="Seconds between two sealings of the journal.")
     tick_ms: int = Field(default=1000, ge=50, description="Milliseconds between two rounds of the worker.")
+    canary_every_s: int = Field(
+        default=300, ge=1, le=86_400, description="Seconds between two rounds of synthetic violations."
+    )
     follow_ms: int = Field(
         default=100, ge=10, le=500, description="Milliseconds between two looks at the ledger's head."
     )

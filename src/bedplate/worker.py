@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import threading
@@ -13,15 +14,20 @@ import structlog
 from bedplate.errors import BedplateError, Tampered
 from bedplate.evidence.actions import note_shard
 from bedplate.evidence.views import sealed_size, segments
+from bedplate.gateway.actions import note_canary
+from bedplate.gateway.canary import Canaries, Tried
 from bedplate.gateway.cost import anomalies
+from bedplate.gateway.governance import unproven
 from bedplate.gateway.price import dollars
 from bedplate.incidents.actions import Happening, open_incident
+from bedplate.incidents.ladder import UNPROVEN
 from bedplate.incidents.views import incidents
 from bedplate.kernel.authority import SYSTEM
 from bedplate.kernel.clock import DAY, SECOND
 from bedplate.kernel.event import canonical
 from bedplate.models.actions import record_measure
 from bedplate.models.monitor import SAID, Monitor, Seen, monitors_of
+from bedplate.models.rounds import Rounds
 from bedplate.models.views import measures
 from bedplate.store.record import Segment
 
@@ -38,6 +44,7 @@ BEAT_EVERY = 60 * SECOND
 ADD_UP_AT, ADD_UP_EVERY = 512, 5 * SECOND  # records, or time, until usage is written
 MOST_AT_ONCE = 65_536  # records in one round: what was never added up must not hold up the rest
 WATCH_EVERY = 60 * SECOND
+FIRST_CANARIES = 60 * SECOND  # at most, after the start: a process that has just come up has calls to take
 COST_ANOMALY = "anomaly/cost"
 LIVE_ROUTE = '"route":"live"'  # as it stands in an entry: evaluations must not crowd out the calls of a window
 FROZEN = 50  # calls kept as an incident's evidence
@@ -56,9 +63,13 @@ class Worker:
         self._sealed_at = 0
         self._beat_at = 0
         self._tried: set[str] = set()
+        self._rounds = Rounds()
         self._counted, self._counted_at = -1, 0  # of the own shard: records added up, and when
         self._behind: set[str] | None = None  # shards of others whose records are not added up; None: not looked yet
         self._watched_at = 0
+        self._canaries = Canaries(at.door, at.catalogue.controls.values())
+        every = at.settings.canary_every_s * SECOND
+        self._canaries_at = at.clock() - max(0, every - FIRST_CANARIES)  # when their last round was, or would have been
 
     def start(self) -> None:
         """Open the shard on record, then go round until `stop`."""
@@ -99,6 +110,7 @@ class Worker:
             if now - self._watched_at >= WATCH_EVERY:
                 self._watched_at = now
                 self.watch_cost(now)
+            self.canaries(now)
 
     def add_up(self, now: int) -> None:
         """Add this process's records to the usage of their day: many at once, or what there is after some seconds."""
@@ -141,6 +153,31 @@ class Worker:
             except BedplateError as fault:
                 log.warning("anomaly.not_opened", subject=subject, why=fault.message)
 
+    def canaries(self, now: int) -> None:
+        """Try what guards calls, of some use cases in turn, when it is time; a clock that was put back is no delay."""
+        if 0 <= now - self._canaries_at < self._at.settings.canary_every_s * SECOND:
+            return
+        self._canaries_at = now
+        for subject in self._canaries.due():
+            try:
+                self._prove(subject)
+            except BedplateError as fault:
+                log.warning("canaries.failed", subject=subject, why=fault.message)
+
+    def _prove(self, subject: str) -> None:
+        """Try one use case; what does not fire is unproven from then on, and has an open incident until it fires."""
+        at, standing = self._at, self._at.follower.snapshot.standings[subject]
+        known, tried = unproven(standing), asyncio.run(self._canaries.tried(subject))
+        gone = [name for name in known if name not in self._canaries.names(subject)]
+        tried += [Tried(subject, name, fired=True, why="it is not owed any more", call="") for name in gone]
+        opened = {i["cause"] for i in incidents(at.engine, subject, only_open=True)}
+        for one in tried:
+            if one.fired == (one.control in known):
+                note_canary(at.governor, SYSTEM, one)
+            if not one.fired and f"canary/{one.control}" not in opened:
+                open_incident(at.governor, SYSTEM, _passed(standing, one))
+        at.follower.look()
+
     def carry_out(self) -> None:
         """Carry out what was granted while nobody could, say because the process ended between vote and effect."""
         for approval in self._at.approvals("granted"):
@@ -153,13 +190,17 @@ class Worker:
                 log.warning("approval.not_carried_out", approval=approval.id, why=refused.message)
 
     def monitor(self) -> None:
-        """Look at every live use case with each monitor that is due; a breach opens an incident."""
-        model = self._at.model()
+        """Look at the live use cases with anything new, with each monitor that is due; a breach opens an incident."""
+        model, snapshot, now = self._at.model(), self._at.follower.snapshot, self._at.clock()
         if model is None:
             return
-        for subject, standing in self._at.follower.snapshot.standings.items():
+        live = {s: x for s, x in snapshot.standings.items() if x.stage == "live" and not x.suspended}
+        records = sum(shard.head().size for shard in self._at.calls.shards().values())
+        made = ((subject, self._at.budgets.today(subject, now).calls) for subject in live)
+        for subject in self._rounds.due(made, records, now):
+            standing = live[subject]
             plan = model.plan(standing.tier)
-            if standing.stage == "live" and plan is not None and not standing.suspended:
+            if plan is not None:
                 monitors = monitors_of(plan.monitors)
                 try:
                     calls = self._recent(subject, standing, max(m.window for m in monitors))
@@ -263,6 +304,18 @@ def _happening(subject: str, standing: Standing, monitor: Monitor, calls: list[C
 
 def _placed(call: Call) -> dict[str, str | int]:
     return {"id": call.id, "shard": call.shard, "seq": call.seq, "leaf": call.leaf}
+
+
+def _passed(standing: Standing, tried: Tried) -> Happening:
+    frozen = {
+        "control": tried.control,
+        "why": tried.why,
+        "call": tried.call,
+        "release": standing.release,
+        "rung": standing.rung.name.lower(),
+    }
+    title = f"{tried.control} let its synthetic violation pass: {tried.why}"
+    return Happening(standing.subject, title, f"canary/{tried.control}", UNPROVEN, canonical(frozen))
 
 
 def _dear(subject: str, standing: Standing, seen: Sequence[Anomaly], now: int) -> Happening:

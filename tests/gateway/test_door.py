@@ -15,7 +15,7 @@ import pytest
 from tests import served
 
 from bedplate.bootstrap import MANIFESTS
-from bedplate.errors import BedplateError, Full, NotFound, Unauthenticated, Unavailable
+from bedplate.errors import BedplateError, Denied, Full, NotFound, Unauthenticated, Unavailable
 from bedplate.gateway.budget import Budgets
 from bedplate.gateway.call import Trace, entry
 from bedplate.gateway.dialect import event_bytes
@@ -123,6 +123,7 @@ class Gateway:
     standing: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     head: Callable[[], int] = lambda: 1
+    parts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         plan = MODEL.plan(self.tier)
@@ -174,6 +175,7 @@ class Gateway:
                 controls=CONTROLS,
                 clock=self.clock,
                 identify=Identities(self.clock).next,
+                **self.parts,
             )
         )
 
@@ -756,7 +758,7 @@ def test_evaluation_is_recorded_as_what_it_is_and_needs_no_live_release() -> Non
 def test_evaluation_is_refused_while_suspended() -> None:
     gateway = Gateway(standing={"suspended": "drill"})
 
-    with pytest.raises(Unavailable, match="suspended"):
+    with pytest.raises(Denied, match="suspended"):
         asyncio.run(gateway.door.evaluate("leo.fischer", HR, gateway.snapshot.recipes[HR], "How many days?"))
 
 
@@ -764,6 +766,6 @@ def test_a_release_is_evaluated_by_its_own_domain_only() -> None:
     upstream = ScriptedUpstream()
     gateway = Gateway(upstream=upstream)
 
-    with pytest.raises(Unavailable, match=r"daniel\.moreau may not"):
+    with pytest.raises(Denied, match=r"daniel\.moreau may not"):
         asyncio.run(gateway.door.evaluate("daniel.moreau", HR, gateway.snapshot.recipes[HR], "How many days?"))
     assert upstream.seen == []

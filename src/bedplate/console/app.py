@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
-from . import approvals, calls, home, incidents, ledger, portfolio, session, usecase
+from . import approvals, calls, cost, evals, home, incidents, ledger, portfolio, prompts, session, usecase
 from .guard import Guard
 from .problem import TITLES, Problem
 from .render import environment
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bedplate.bootstrap import Installation
 
 log = structlog.get_logger(__name__)
-PLANES = (session, home, portfolio, usecase, approvals, incidents, calls, ledger)
+PLANES = (session, home, portfolio, usecase, approvals, incidents, calls, cost, prompts, evals, ledger)
 OTHER_SITE = Problem(
     403,
     "Refused: this was not sent from a page of this console",

@@ -16,6 +16,9 @@ PLACES = (
     ("/approvals", "Approvals"),
     ("/incidents", "Incidents"),
     ("/calls", "Calls"),
+    ("/cost", "Cost"),
+    ("/prompts", "Prompts"),
+    ("/evals", "Evals"),
     ("/ledger", "Ledger"),
 )
 

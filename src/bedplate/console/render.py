@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from bedplate.gateway.cost import exact
+from bedplate.gateway.price import dollars
 from bedplate.kernel.clock import DAY, SECOND, parse_rfc3339, rfc3339
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(when=when, moment=moment, left=left, percent=percent, tail=tail, pretty=pretty, amount=amount)
+    made.filters.update(usd=usd)
     for name in made.list_templates():
         made.get_template(name)  # compiled now, not in front of the first person
     versions = _versions(folder.joinpath("static"))
@@ -74,6 +77,13 @@ def tail(name: str) -> str:
 def amount(cents: int) -> str:
     """Write cents as whole units of the organisation's currency."""
     return f"{round(cents / 100):,}"
+
+
+def usd(nano: int) -> Markup:
+    """Write nano-US-dollars as `$1,234.50`, with the exact amount in its title."""
+    text = dollars(nano)
+    shown = text.replace("<", "<$") if "<" in text else f"${text}"
+    return Markup('<span title="US$ {}">{}</span>').format(exact(nano), shown)
 
 
 def pretty(value: Mapping[str, Any] | list[Any]) -> str:

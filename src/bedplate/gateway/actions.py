@@ -1,4 +1,4 @@
-"""What is done about keys and prices. Calls themselves pass the fast door, `door.py`."""
+"""What is done about keys, prices and what canaries show. Calls themselves pass the fast door, `door.py`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from uuid import NAMESPACE_OID, uuid5
 from bedplate.errors import InvalidInput
 from bedplate.kernel.clock import DAY
 
-from .governance import ISSUE_KEY, PRICES, REVOKE_KEY, SET_PRICES
+from .governance import ISSUE_KEY, PASS, PRICES, PROVE, REVOKE_KEY, SET_PRICES
 from .tariff import content, rewritten
 
 if TYPE_CHECKING:
     from bedplate.kernel.event import Value
     from bedplate.kernel.governor import Governor
 
+    from .canary import Tried
     from .tariff import Tariff
 
 MAX_DAYS = 366
@@ -31,10 +32,23 @@ def issue_key(governor: Governor, by: str, subject: str, *, key: str, digest: st
         act.record("gateway.key.issued", {"key": key, "digest": digest, "label": label, "expires": expires})
 
 
+def pass_held(governor: Governor, by: str, subject: str, facts: dict[str, Value]) -> None:
+    """Spend people's agreement to a text that a guardrail held; `NeedsApproval` while there is none."""
+    with governor.act(by, PASS, subject, facts=facts, summary=f"a prompt that holds {facts['findings']}") as act:
+        act.record("gateway.call.passed", facts)
+
+
 def revoke_key(governor: Governor, by: str, subject: str, key: str, reason: str) -> None:
     """End a key; calls with it are refused within a second."""
     with governor.act(by, REVOKE_KEY, subject, facts={"key": key}) as act:
         act.record("gateway.key.revoked", {"key": key, "reason": reason})
+
+
+def note_canary(governor: Governor, by: str, tried: Tried) -> None:
+    """Record that a control let its synthetic violation pass, or that one which did so does not any more."""
+    facts: dict[str, Value] = {"control": tried.control, "why": tried.why, "call": tried.call}
+    with governor.act(by, PROVE, tried.subject, facts=facts) as act:
+        act.record("gateway.control.proven" if tried.fired else "gateway.control.unproven", facts)
 
 
 def set_prices(governor: Governor, by: str, tariff: Tariff, in_force: Tariff, seq: int) -> None:

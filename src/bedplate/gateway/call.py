@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -93,6 +93,8 @@ class Trace:
     finish: str = ""  # why the answer ended, as the upstream says
     answered_by: str = ""  # the model that the upstream says answered
     traceparent: str = ""  # of whoever called us (W3C Trace Context)
+    warns: bool = False  # the budget is nearly used up
+    asked: dict[str, Any] | None = None  # what people are asked to agree to
     address: str = ""  # of the upstream, by which it is priced
     reservation: Reservation | None = None  # what was counted of the budget, while it is not settled
 

@@ -41,10 +41,11 @@ class Broken(BedplateError):
 class Response:
     """An answer whose head has come. Read it whole, or iterate over its bytes; then it gives its connection back."""
 
-    __slots__ = ("_wire", "headers", "status")
+    __slots__ = ("_over", "_wire", "headers", "status")
 
     def __init__(self, wire: _Wire, status: int, headers: Mapping[str, str]) -> None:
         self._wire = wire
+        self._over = False  # its connection is not its own any more
         self.status = status
         self.headers = headers
 
@@ -67,13 +68,15 @@ class Response:
                     return parts[0] if len(parts) == 1 else b"".join(parts)
                 await wire.more()
         finally:
-            wire.finish()
+            self.close()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes."""
         wire = self._wire
         try:
             while True:
+                if self._over:
+                    raise Broken("cut", "the answer was let go", before=False)
                 if wire.parts:
                     yield wire.all_parts()
                     continue
@@ -83,11 +86,13 @@ class Response:
                     return
                 await wire.more()
         finally:
-            wire.finish()
+            self.close()  # may come late, when whoever iterated is collected
 
     def close(self) -> None:
         """Give the connection back, or drop it if the answer was not read to its end."""
-        self._wire.finish()
+        if not self._over:
+            self._over = True
+            self._wire.finish()
 
 
 class Pool:
@@ -184,8 +189,10 @@ class Pool:
     def _back(self, wire: _Wire) -> None:
         if self._closed:
             wire.drop()
-        else:
-            self._kept.append(wire)
+            return
+        self._kept.append(wire)
+        while self._kept and not (self._kept[0].usable and wire.idle_since - self._kept[0].idle_since < KEPT_S):
+            self._kept.popleft().drop()
 
     def _gone(self, wire: _Wire) -> None:
         self._wires.discard(wire)
@@ -239,7 +246,9 @@ class _Wire(asyncio.Protocol):
         self.active = True
         self._parser = httptools.HttpResponseParser(self)
         transport = self._transport
-        assert transport is not None  # noqa: S101  it was connected
+        if transport is None or not self.usable:
+            self.drop()
+            raise Broken("cut", "the upstream closed the connection before it was asked", before=True)
         if len(body) < HIGH_WATER:
             transport.write(head + body)
         else:
@@ -303,11 +312,14 @@ class _Wire(asyncio.Protocol):
 
     def drop(self) -> None:
         """Close at once; nothing more is read."""
+        if self.active:
+            self._fail(Broken("cut", "the connection was let go", before=False))
         self.active = False
         self.parts.clear()
         if self._transport is not None:
             self._transport.abort()
         self._pool._gone(self)  # noqa: SLF001  as above
+        self._wake()
 
     def look(self, now: float) -> None:
         """Give up if the upstream was silent for too long."""
@@ -327,27 +339,38 @@ class _Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of an answer; what comes unasked ends the connection."""
-        if not self.active or self._parser is None or self.complete:
+        if not self.active or self._parser is None:
             self.drop()
+            return
+        if self.complete:  # what belongs to the answer may still be read
+            self._unasked = True
+            if self._transport is not None:
+                self._transport.abort()
             return
         self._due = self._loop.time() + self._pool.idle
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as wrong:
             inner = wrong.__context__
-            self._fail(inner if isinstance(inner, Broken) else Broken("garbage", "the answer is not HTTP", before=False))
+            not_http = Broken("garbage", "the answer is not HTTP", before=False)
+            self._fail(inner if isinstance(inner, Broken) else not_http)
         if not self._headed:
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:
                 self._fail(Broken("garbage", f"the answer's head is larger than {MAX_HEAD} bytes", before=False))
-        if self._held > HIGH_WATER and not self._paused and self._transport is not None:
-            if not self._whole:
-                self._paused = True
-                self._transport.pause_reading()
-            elif self._held > MAX_ANSWER:
-                self._fail(Broken("too-large", f"the upstream sent more than {MAX_ANSWER} bytes", before=False))
+        if self._held > HIGH_WATER:
+            self._full()
         if self.complete or self.failure is not None or (self._headed and not self._whole):
             self._wake()
+
+    def _full(self) -> None:
+        """Make the upstream wait for our reader; where all of it is waited for, give up at the limit."""
+        if self._whole:
+            if self._held > MAX_ANSWER:
+                self._fail(Broken("too-large", f"the upstream sent more than {MAX_ANSWER} bytes", before=False))
+        elif not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """Let the connection close."""
@@ -387,7 +410,8 @@ class _Wire(asyncio.Protocol):
         if packed in {"gzip", "deflate"}:
             self._unpack = zlib.decompressobj(47)
         elif packed not in {"identity", ""}:
-            self._fail(Broken("garbage", f"the answer is packed as {packed[:40]}, which was not asked for", before=False))
+            why = f"the answer is packed as {packed[:40]}, which was not asked for"
+            self._fail(Broken("garbage", why, before=False))
         self._headed = True
 
     def on_body(self, body: bytes) -> None:

@@ -111,10 +111,14 @@ class SafetyModel:
             timeout=self.timeout_ms / 1000,
             preload_content=False,
         )
-        try:
-            said = json.loads(answer.read(MOST_BYTES)) if answer.status == 200 else {}  # noqa: PLR2004  the one with an answer
-        finally:
+        content = answer.read(MOST_BYTES)
+        if answer.length_remaining == 0:
             answer.release_conn()
+        else:
+            answer.close()
+        if answer.status != 200:  # noqa: PLR2004  the one with an answer
+            raise OSError(f"{self.url} answered {answer.status}")
+        said = json.loads(content)
         first, *codes = said["choices"][0]["message"]["content"].replace(",", " ").split()
         if first.lower() not in {"safe", "unsafe"}:
             raise ValueError(first)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import re2
 
-from .normal import UNUSUAL, read
+from .normal import UNUSUAL, USUAL, Plain, read, tidied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -119,21 +119,33 @@ class Scanner:
         options.max_mem = MEMORY
         options.log_errors = False
         self._set = re2.Set.SearchSet(options)
-        for pattern in (*(d.coarse for d in detectors), *(d.coarse for d in decoders), UNUSUAL):
+        for pattern in (*(d.coarse for d in detectors), *(d.coarse for d in decoders), USUAL, UNUSUAL):
             self._set.Add(pattern)
         self._set.Compile()
-        if self.hits("\u200b") != [len(detectors) + len(decoders)]:
+        self._usual = len(detectors) + len(decoders)
+        self._unusual = self._usual + 1
+        if sorted(self.hits("\u2014\u200b")) != [self._usual, self._unusual]:
             raise RuntimeError("the patterns of the guardrails need more memory than they have")
-        self.unusual = len(detectors) + len(decoders)
 
     def hits(self, plain: str) -> list[int]:
         """Return the numbers of those that may find something in a plain text: one pass over it."""
         return self._set.Match(plain.encode("utf-8", "surrogatepass")) or []
 
+    def plainly(self, text: str) -> tuple[Plain, list[int]]:
+        """Read a text as it came; returns its plain reading and what may find something in that."""
+        hits = self.hits(text)
+        if self._unusual in hits:
+            plain = read(text)
+        elif self._usual in hits:
+            plain = Plain(tidied(text))
+        else:
+            return Plain(text), hits
+        return plain, self.hits(plain.text)
+
     def clear(self, text: str) -> bool:
         """Tell whether certainly nothing is to be found in a text as it came."""
         hits = self.hits(text)
-        return not hits or (self.unusual in hits and not self.hits(read(text).text))
+        return not hits or (max(hits) >= self._usual and not self.plainly(text)[1])
 
     def spans(self, reading: Reading, hits: Iterable[int] | None = None) -> Iterator[Span]:
         """Yield what is found in a plain text, in no order, and with the label "" what only looked like it."""
@@ -142,5 +154,5 @@ class Scanner:
                 detector = self._detectors[index]
                 for label, start, end in detector.find(reading):
                     yield start, end, detector.kind, label
-            elif index != self.unusual:
+            else:
                 yield from self._decoders[index - len(self._detectors)].find(reading)

@@ -98,6 +98,10 @@ class Dialect(Protocol):
         """Return the pieces of text in an event."""
         ...
 
+    def again(self, event: Body) -> list[Delta]:
+        """Return the texts in an event that say the whole of what came before in pieces, each with its channel."""
+        ...
+
     def stopping(self, said: Said, begun: Sequence[str]) -> list[bytes]:
         """Return the events that say this and end a stream that has begun (on these channels)."""
         ...

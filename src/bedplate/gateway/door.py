@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bedplate.errors import BedplateError, InvalidInput, Unauthenticated, Unavailable
+from bedplate.errors import BedplateError, Denied, InvalidInput, NeedsApproval, Unauthenticated, Unavailable
 from bedplate.kernel.action import Action, Attempt
 from bedplate.kernel.control import Control, owed
 from bedplate.kernel.decision import Allow, Case, Reason, decide
@@ -20,10 +20,11 @@ from .call import Request, Trace, sha256
 from .dialect import Dialect, Said, json_bytes
 from .dialects import CHAT
 from .extractive import quote
-from .governance import CALL, EVALUATE
+from .finding import redact
+from .governance import CALL, CANARY, EVALUATE
 from .grounding import render
 from .route import Target
-from .session import Answer, Headers, Parts, Session, carried
+from .session import Answer, Headers, Parts, Session, carried, judge
 from .upstream import Asked, Reply, Spoken, UpstreamFailed
 
 if TYPE_CHECKING:
@@ -35,10 +36,19 @@ if TYPE_CHECKING:
     from .grounding import Numbered
     from .recipe import Recipe
     from .snapshot import Key, Snapshot
+    from .switchboard import Switchboard
 
 Carried = tuple[tuple[bytes, bytes], ...]
 PASSED = frozenset({b"anthropic-version", b"anthropic-beta", b"openai-beta", b"tracestate"})
+CANARY_KEY = "key/canary"  # nobody's: what is issued is called otherwise
+MAX_NAMED = 500  # characters of what is found, as an approval names it
+RUNGS = {rung: rung.name.lower() for rung in Rung}
 EXPECTED_OUT = 256  # tokens reserved for an answer whose length the client does not bound
+QUOTES = (
+    "rung-open",
+    "its rung is read: passages are quoted, and nothing is generated",
+    "ask the gateway itself, which quotes; a resumption raises the rung",
+)
 FIXES = {
     "prompt-length": "send less",
     "guardrail-input": "take it out of the prompt and send again",
@@ -82,6 +92,48 @@ class Door:
         request = Request(dialect, {}, model, stream=False, texts=[], size=0)
         return self._decided(snapshot, snapshot.recipes.get(trace.subject), CALL, trace, request)
 
+    async def weighed(self, trace: Trace, request: Request) -> bool:
+        """Decide a call that another enforcement point makes, all the way to the upstream; a refusal is on record.
+
+        True lets it go on: what guards took out is out of the request then, and nothing is counted or recorded. On
+        rung read nothing may be generated elsewhere either. `Unavailable` if it cannot be decided, or not recorded.
+        """
+        snapshot = self._p.follower.snapshot
+        recipe = snapshot.recipes.get(trace.subject)
+        plan = await self._admitted(snapshot, recipe, CALL, trace, request)
+        if plan is not None and recipe is not None:
+            over = self._reserved(plan, recipe, trace, request)
+            self._released(trace)
+            if over is not None:
+                trace.reasons = [_spent(over)]
+            elif trace.rung == RUNGS[Rung.READ]:
+                trace.reasons = [QUOTES]
+            else:
+                return True
+        await self.refused(trace)
+        return False
+
+    async def refused(self, trace: Trace) -> None:
+        """Put on record that a call was refused, for the reasons in its trace."""
+        trace.verdict, trace.status = "ask" if trace.asked else "deny", "refused"
+        await self._p.recorder.record(trace, "call.refused", trace.asked)
+
+    async def canary(self, subject: str, content: bytes, upstream: Switchboard) -> tuple[Answer, Trace]:
+        """Make a synthetic call through all that a call goes through; `upstream` answers where the real ones would.
+
+        It is on record as what it is, and never counted against a budget.
+        """
+        snapshot = self._p.follower.snapshot
+        door = Door(replace(self._p, switchboard=upstream))
+        trace = Trace(self._p.identify(), subject, CANARY_KEY, "canary", self._p.clock(), sha256(content))
+        recipe = snapshot.recipes.get(subject)
+        return await door._answered(snapshot, recipe, CANARY, trace, CHAT, content, ()), trace
+
+    @property
+    def parts(self) -> Parts:
+        """What it works with."""
+        return self._p
+
     def models(self, secret: str) -> list[str]:
         """List the model names that a key may ask for; `Unauthenticated` for a key that is unknown or has ended."""
         snapshot = self._p.follower.snapshot
@@ -94,9 +146,11 @@ class Door:
         trace = Trace(self._p.identify(), subject, by, "evaluation", self._p.clock(), sha256(content))
         self._p.follower.look()
         answer = await self._answered(self._p.follower.snapshot, recipe, EVALUATE, trace, CHAT, content, ())
+        if answer.status == 403:  # noqa: PLR2004  a refusal, which an attack may well hope to be spared
+            why = "; ".join(why for _, why, _ in trace.reasons)
+            raise Denied(why, hint=f"bedplate call {trace.id}", reasons=tuple(trace.reasons))
         if answer.status != 200:  # noqa: PLR2004  the one status that carries an answer
-            message = answer.body["error"]["message"] if answer.body else "no answer"
-            raise Unavailable(f"the evaluation call {trace.id} failed: {message}")
+            raise Unavailable(f"the evaluation call {trace.id} failed: {trace.error or 'no answer'}")
         return trace.answer, trace.passages, trace.id
 
     async def _answered(
@@ -164,12 +218,21 @@ class Door:
         request: Request,
         passed: Carried,
     ) -> Answer:
+        plan = await self._admitted(snapshot, recipe, action, trace, request)
+        if plan is None or recipe is None:
+            return await self._refused(trace, request.dialect)
+        return await self._served(plan, recipe, trace, request, passed)
+
+    async def _admitted(
+        self, snapshot: Snapshot, recipe: Recipe | None, action: Action, trace: Trace, request: Request
+    ) -> TierPlan | None:
+        """Decide by controls and by what the input holds; None refuses, for the reasons in the trace."""
         if not self._p.recorder.healthy:
             raise Unavailable("calls cannot be recorded now, so none is made", hint="see /readyz")
         reasons = self._decided(snapshot, recipe, action, trace, request)
         if reasons:
             trace.reasons = [(r.control, r.why, r.fix) for r in reasons]
-            return await self._refused(trace, request.dialect)
+            return None
         if recipe is None or (plan := _plan(snapshot, trace.subject)) is None:
             raise Unavailable("the release is not loaded yet", hint="try again in a second")
         trace.verdict = "allow"
@@ -182,18 +245,18 @@ class Door:
         elif trace.prompt_id:  # rendered by the client, who says from what
             name, version, known = self._p.verify(recipe.release, trace.prompt_id)
             trace.prompt_id, trace.prompt_version = name, version if known else "not verified"
-        reason = self._guarded_in(plan, recipe, trace, request)
+        reason = await self._guarded_in(plan, recipe, trace, request)
         if reason is not None:
             trace.reasons = [reason]
-            return await self._refused(trace, request.dialect)
-        return await self._served(plan, recipe, trace, request, passed)
+            return None
+        return plan
 
     def _decided(
         self, snapshot: Snapshot, recipe: Recipe | None, action: Action, trace: Trace, request: Request
     ) -> tuple[Reason, ...]:
         standing = snapshot.standings.get(trace.subject)
         if standing is not None:
-            trace.tier, trace.rung = standing.tier, standing.rung.name.lower()
+            trace.tier, trace.rung = standing.tier, RUNGS[standing.rung]
             trace.release = standing.release
         spent = self._p.budgets.today(trace.subject, trace.started)
         name = trace.subject.partition("/")[2]
@@ -226,14 +289,12 @@ class Door:
         return self._owed[cached]
 
     async def _refused(self, trace: Trace, dialect: Dialect) -> Answer:
-        trace.verdict, trace.status = "deny", "refused"
-        await self._p.recorder.record(trace, "call.refused", None)
+        await self.refused(trace)
         message = "; ".join(why for _, why, _ in trace.reasons)
-        return Answer(
-            403, _headers(trace), json_bytes(dialect.error(403, message, "denied", trace.reasons, trace.id))
-        )
+        code = "needs-approval" if trace.asked else "denied"
+        return Answer(403, _headers(trace), json_bytes(dialect.error(403, message, code, trace.reasons, trace.id)))
 
-    def _guarded_in(
+    async def _guarded_in(
         self, plan: TierPlan, recipe: Recipe, trace: Trace, request: Request
     ) -> tuple[str, str, str] | None:
         """Change what has to be changed in the request; return why it may not go on, if it may not."""
@@ -242,25 +303,48 @@ class Door:
             why = f"the prompt has {request.size} characters; {most} are allowed"
             return "prompt-length", why, FIXES["prompt-length"]
         guard, texts = recipe.guard_in, request.texts
-        if guard.idle or guard.clear(["\n".join([slot.text for slot in texts])]):
-            return None
-        stopped = False
-        for slot in texts:
-            guarded = guard.apply(slot.text)
-            trace.findings += [f"input: {f.label}" for f in guarded.findings]
-            stopped = stopped or guarded.blocked or guarded.asks
-            if guarded.text != slot.text:
-                slot.holder[slot.key] = guarded.text
-        if not stopped:
+        blocked = asks = False
+        if not (guard.idle or guard.clear(["\n".join([slot.text for slot in texts])])):
+            for slot in texts:
+                guarded = guard.apply(slot.text)
+                trace.findings += [f"input: {f.label}" for f in guarded.findings]
+                blocked, asks = blocked or guarded.blocked, asks or guarded.asks
+                # What people are asked about goes on as it came, once they agree; the rest is changed either way.
+                hidden = [f for f in guarded.findings if guard.policy[f.kind] == "redact"] if guarded.asks else ()
+                text = redact(slot.text, hidden) if guarded.asks else guarded.text
+                if text != slot.text:
+                    slot.holder[slot.key] = text
+        if not recipe.guard_asked.idle:
+            whole = "\n".join([slot.text for slot in texts if " " in slot.text])
+            judged = await judge(recipe.guard_asked, whole)
+            trace.findings += [f"input: {f.label}" for f in judged.findings]
+            blocked, asks = blocked or judged.blocked, asks or judged.asks
+        if not (blocked or asks):
             return None
         named = ", ".join(dict.fromkeys(f.partition(": ")[2] for f in trace.findings))
+        if not blocked and trace.route == "live":
+            return await self._agreed(trace, request, named)
         return "guardrail-input", f"the prompt holds {named}", FIXES["guardrail-input"]
+
+    async def _agreed(self, trace: Trace, request: Request, named: str) -> tuple[str, str, str] | None:
+        """Let what a guardrail holds go on if people agreed to exactly this; ask them otherwise."""
+        facts: dict[str, Value] = {"request_sha256": trace.request_sha256, "findings": named[:MAX_NAMED]}
+        try:
+            await self._p.agree(trace.key, trace.subject, facts)
+        except NeedsApproval as asked:
+            trace.verdict = "ask"
+            trace.asked = {"messages": request.dialect.messages(request.body)}
+            fix = f"have it agreed to ({asked.approval}), then send exactly this again"
+            return "guardrail-input", f"the prompt holds {named}: people must agree to this text", fix
+        except Denied as refused:
+            return "guardrail-input", f"the prompt holds {named}: {refused.message}", refused.hint
+        return None
 
     async def _served(
         self, plan: TierPlan, recipe: Recipe, trace: Trace, request: Request, passed: Carried
     ) -> Answer:
         if trace.route == "live" and (over := self._reserved(plan, recipe, trace, request)) is not None:
-            trace.reasons = [("within-budget", over.reason, "wait, or have the budget raised")]
+            trace.reasons = [_spent(over)]
             return await self._refused(trace, request.dialect)
         if plan.intent:
             trace.status = "intended"
@@ -271,7 +355,7 @@ class Door:
         trace.passages = [p.ref for p in passages]
         session = Session(self._p, plan, recipe, trace, request, passages)
         headers = _headers(trace)
-        if trace.route == "live" and trace.rung == Rung.READ.name.lower():
+        if trace.route == "live" and trace.rung == RUNGS[Rung.READ]:
             text = quote(passages, "") or recipe.unanswered  # nothing is generated
             said = Said(text, "quoted passages", trace.started // 1_000_000, trace.id)
             if request.stream:
@@ -305,6 +389,8 @@ class Door:
         if isinstance(made, Over):
             return made
         trace.reservation = made
+        if known[2].warn_percent and self._p.budgets.today(trace.subject, trace.started).state(known[2]) == "warn":
+            trace.warns = True
         return None
 
     def _known(self, snapshot: Snapshot, secret: str) -> Key:
@@ -324,6 +410,10 @@ def _targets(recipe: Recipe, request: Request) -> Sequence[Target]:
     return sorted(recipe.targets, key=lambda t: t.model != request.model) if recipe.fallbacks else recipe.targets
 
 
+def _spent(over: Over) -> tuple[str, str, str]:
+    return "within-budget", over.reason, "wait, or have the budget raised"
+
+
 def _plan(snapshot: Snapshot, subject: str) -> TierPlan | None:
     standing = snapshot.standings.get(subject)
     return snapshot.model.plan(standing.tier) if snapshot.model is not None and standing is not None else None
@@ -340,7 +430,9 @@ def _composed(recipe: Recipe, request: Request, passages: Sequence[Numbered]) ->
 
 
 def _headers(trace: Trace) -> Headers:
+    warning = [("x-bedplate-budget", "warn")] if trace.warns else []
     return [
+        *warning,
         ("x-bedplate-call-id", trace.id),
         ("x-bedplate-verdict", trace.verdict),
         ("x-bedplate-tier", str(trace.tier)),

@@ -19,7 +19,7 @@ PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\n\r"
 STANDARD = bytes.maketrans(b"-_", b"+/")
 
 BASE64 = r"[A-Za-z0-9+/_-]{24}"
-BASE64_RUN = compiled(r"([A-Za-z0-9+/_-]{24,})")
+BASE64_RUN = compiled(r"([A-Za-z0-9+/_-]{24,}={0,2})")
 PERCENT = r"%[0-9A-Fa-f]{2}"
 PERCENT_RUN = compiled(r"([A-Za-z0-9%._~+/=@:&?#$!*-]*%[0-9A-Fa-f]{2}[A-Za-z0-9%._~+/=@:&?#$!*-]*)")
 
@@ -52,7 +52,7 @@ def _decoded(run: bytes) -> Iterator[str]:
     """
     if run.islower() or run.isupper():
         return  # a word, a path, a hexadecimal digest
-    run = run.translate(STANDARD)
+    run = run.rstrip(b"=").translate(STANDARD)
     for first in range(4):
         part = run[first:]
         if len(part) < SHORTEST - 3:

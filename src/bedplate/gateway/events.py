@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_EVENT = 16 << 20  # bytes
-END = re.compile(rb"\r?\n\r?\n")
+# A line ends with LF, CRLF or CR; a CR that came last may yet be half of a CRLF.
+LINE = re.compile(rb"\r\n|\n|\r(?=[^\n])")
+END = re.compile(rb"(?:\r\n|\n|\r(?=[^\n])){2}")
+BOM = b"\xef\xbb\xbf"
 
 
 class EventTooLarge(BedplateError):
@@ -42,7 +45,7 @@ class Events:
             while match := END.search(whole, start):
                 raw = whole[start : match.end()]
                 start = match.end()
-                yield raw, _data(raw.replace(b"\r", b""))
+                yield raw, _data(LINE.sub(b"\n", raw))
         self._rest = whole[start:] if start else whole
         if len(self._rest) > MAX_EVENT:
             raise EventTooLarge(f"an event of the stream is larger than {MAX_EVENT} bytes")
@@ -56,5 +59,11 @@ class Events:
 def _data(raw: bytes) -> bytes:
     if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2:
         return raw[6:-2]
-    lines = [line for line in raw.split(b"\n") if line.startswith(b"data:")]
+    lines = [line for line in raw.removeprefix(BOM).split(b"\n") if line.startswith(b"data:")]
     return b"\n".join(line[5:].removeprefix(b" ") for line in lines)
+
+
+def with_data(raw: bytes, data: bytes) -> bytes:
+    """Return an event with other data: its name, id and comments stay."""
+    kept = [line for line in LINE.split(raw.removeprefix(BOM)) if line and line.partition(b":")[0] != b"data"]
+    return b"".join([*(line + b"\n" for line in kept), b"data: ", data, b"\n\n"])

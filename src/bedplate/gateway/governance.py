@@ -14,12 +14,31 @@ from bedplate.kernel.manifest import Kind, Manifest
 from bedplate.kernel.standing import Rung, Standing
 
 if TYPE_CHECKING:
-    from bedplate.kernel.event import Value
+    from bedplate.kernel.approval import Stage
+    from bedplate.kernel.event import Event, Value
     from bedplate.kernel.model import TierPlan
 
 CALL = Action("gateway.call", "gateway:call:make", "Make a call as a use case.", phase="call")
 EVALUATE = Action(
     "gateway.evaluate", "gateway:call:evaluate", "Make a call to try a release before it is live.", phase="call"
+)
+CANARY = Action(
+    "gateway.canary", "gateway:call:make", "Make a synthetic call, to see whether it is stopped.", phase="call"
+)
+PROVE = Action("gateway.prove", "models:measure:record", "Record whether a control stopped its synthetic violation.")
+
+
+def _agreeing(case: Case) -> tuple[Stage, ...]:
+    return _plan(case).approvals["release"]  # whoever answers for the release answers for what is let through
+
+
+PASS = Action(
+    "gateway.pass",
+    "gateway:call:make",
+    "Send a text that a guardrail held, once people agreed to exactly it.",
+    phase="call",
+    stages=_agreeing,
+    several=True,
 )
 ISSUE_KEY = Action("gateway.key", "gateway:key:issue", "Issue a key for a use case.")
 REVOKE_KEY = Action("gateway.revoke", "gateway:key:issue", "End a key.")
@@ -33,7 +52,8 @@ READ_UPSTREAMS = Action(
     "gateway.upstreams", "gateway:upstream:read", "See the upstreams: how they are, and what is asked of them."
 )
 
-LIVE = (CALL.name,)
+LIVE = (CALL.name, CANARY.name)
+UNPROVEN = "gateway.unproven"  # the fact: which of its controls let their last synthetic violation pass
 PRICES = "prices"  # the stream of what was agreed with providers
 
 
@@ -125,6 +145,35 @@ def _reviewed(case: Case) -> Finding:
     return Pass()
 
 
+def _fire(case: Case) -> Finding:
+    standing = _standing(case)
+    names = unproven(standing)
+    if not names or (standing.rung is not Rung.ACT and _plan(case).drafts):
+        return Pass()  # on a lower rung a person looks at each answer
+    why = f"{', '.join(names)}: did not stop a synthetic violation"
+    return Fail(why, f"ask {standing.owner}; it is tried again, and calls go on once it fires")
+
+
+def _unproven(standing: Standing, event: Event) -> Standing:
+    return _naming(standing, {*unproven(standing), str(event.data["control"])})
+
+
+def _proven(standing: Standing, event: Event) -> Standing:
+    return _naming(standing, {*unproven(standing)} - {str(event.data["control"])})
+
+
+def _naming(standing: Standing, names: set[str]) -> Standing:
+    return replace(standing, facts={**standing.facts, UNPROVEN: [*sorted(names)]})
+
+
+def unproven(standing: Standing) -> list[str]:
+    """Name the controls and guardrails of a use case that let their last synthetic violation pass."""
+    found = standing.facts.get(UNPROVEN, [])
+    if not isinstance(found, list):
+        raise TypeError("what is unproven must be a list")
+    return [str(name) for name in found]
+
+
 def _forward(case: Case) -> Finding:
     rewritten = case.attempt.facts["rewrites"]
     if not isinstance(rewritten, list | tuple):
@@ -152,7 +201,7 @@ def _violation() -> Case:
         "tokens_budget": 1,
     }
     standing = Standing("usecase/canary", tier=1, stage="accepted", suspended="canary", rung=Rung.OFF, release="canary")
-    standing = replace(standing, facts={"releases.live_at": 0})
+    standing = replace(standing, facts={"releases.live_at": 0, UNPROVEN: ["canary"]})
     return Case(
         Attempt(CALL, "canary", "usecase/canary", facts), 400 * DAY, model_for_canaries(), standing, age=1 << 62
     )
@@ -160,7 +209,7 @@ def _violation() -> Case:
 
 MANIFEST = Manifest(
     plane="gateway",
-    actions=(CALL, EVALUATE, ISSUE_KEY, REVOKE_KEY, READ_CONTENT, READ_UPSTREAMS, SET_PRICES, READ_COST),
+    actions=(CALL, EVALUATE, PASS, CANARY, PROVE, ISSUE_KEY, REVOKE_KEY, READ_CONTENT, READ_UPSTREAMS, SET_PRICES, READ_COST),
     controls=(
         Control(
             "standing-fresh",
@@ -208,6 +257,14 @@ MANIFEST = Manifest(
             LIVE,
         ),
         Control(
+            "canaries-fire",
+            "call",
+            "Nothing that should stop calls let its last synthetic violation pass, or a person looks at each answer.",
+            _fire,
+            _violation,
+            (CALL.name,),  # not what tries them: it would never be proven again
+        ),
+        Control(
             "prices-forward",
             "change",
             "A price that was in force is not changed; it can only be ended, and a new one begins today or later.",
@@ -228,6 +285,23 @@ MANIFEST = Manifest(
             {"key": "text", "digest": "text", "label": "text", "expires": "int"},
             "A key was made for a use case; the key itself is not recorded.",
         ),
+        Kind(
+            "gateway.call.passed",
+            {"request_sha256": "text", "findings": "text"},
+            "People agreed to a text that a guardrail held; it was sent, this once.",
+        ),
         Kind("gateway.key.revoked", {"key": "text", "reason": "text"}, "A key ended."),
+        Kind(
+            "gateway.control.unproven",
+            {"control": "text", "why": "text", "call": "text"},
+            "A control or guardrail let its synthetic violation pass.",
+            _unproven,
+        ),
+        Kind(
+            "gateway.control.proven",
+            {"control": "text", "why": "text", "call": "text"},
+            "What was unproven stopped its synthetic violation again, or is not owed any more.",
+            _proven,
+        ),
     ),
 )

@@ -18,7 +18,6 @@ from .encoded import looking_inside
 from .finding import Finding, Guarded, ordered, redact
 from .hold import Hold
 from .judge import WHOLE, Judge
-from .normal import Plain, read
 from .personal import PERSONAL_DATA
 from .secret import KEY_BEGIN, KEY_END, KEYS, PRIVATE_KEY, SECRETS
 from .term import detector
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from .detect import Decoder, Detector
+    from .normal import Plain
 
 __all__ = ["KINDS", "MODES", "Finding", "Guard", "Guarded", "apply", "find", "guards", "redact"]
 
@@ -165,13 +165,9 @@ class Guard:
 
     def _scanned(self, text: str) -> list[Finding]:
         assert self.scanner is not None  # noqa: S101  the caller looked
-        hits = self.scanner.hits(text)
+        plain, hits = self.scanner.plainly(text)
         if not hits:
             return []
-        plain = Plain(text)
-        if self.scanner.unusual in hits:
-            plain = read(text)
-            hits = self.scanner.hits(plain.text)
         if self.keys not in hits:
             return list(self._placed(plain, 0, self.scanner.spans(Reading(plain.text), hits)))
         return list(self._around_keys(text, plain, [hit for hit in hits if hit != self.keys]))

@@ -38,6 +38,7 @@ ISSUERS = (  # first and last prefix, then the lengths in use (ISO/IEC 7812 rang
 )
 CARD_LENGTHS = {f"{n}".encode(): lengths for first, last, lengths in ISSUERS for n in range(first, last + 1)}
 
+SEPARATOR = re.compile(rb"[ .-]")
 OTHER_GROUPS = {(4, 6, 5), (4, 6, 4), (4, 4, 5), (6, 13)}
 
 IBAN_LENGTHS = dict(  # characters per country (SWIFT IBAN registry, ISO 13616)
@@ -109,14 +110,13 @@ def _cards(reading: Reading) -> Iterator[Found]:
 def _grouped(number: bytes, *, alone: bool) -> bool:
     """Tell whether digits are grouped as people group a card's: tables of figures are not, and hold many a sum.
 
-    Digits spelled one or two at a time must be all that is there.
+    Digits in groups of less than four must be all that is there, with one separator.
     """
-    separators = set(number.translate(None, b"0123456789"))
-    if not separators:
+    *sizes, last = map(len, SEPARATOR.split(number))
+    if not sizes or (*sizes, last) in OTHER_GROUPS:
         return True
-    *sizes, last = map(len, number.split(bytes(separators)[:1]))
-    alike = set(sizes) == {sizes[0]} and last <= sizes[0] and (alone or sizes[0] > 2)  # noqa: PLR2004  as it says
-    return len(separators) == 1 and (alike or (*sizes, last) in OTHER_GROUPS)
+    plainly = sizes[0] >= 4 or (alone and len(set(number.translate(None, b"0123456789"))) == 1)  # noqa: PLR2004  a card's
+    return plainly and set(sizes) == {sizes[0]} and last <= sizes[0]
 
 
 def _sums(digits: bytes, odd: int) -> list[int]:

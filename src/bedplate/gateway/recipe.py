@@ -11,7 +11,7 @@ from .route import Target
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ANSWER_KINDS = frozenset({"schema", "citations", "length"})  # they judge an answer as a whole
+ANSWER_KINDS = frozenset({"schema", "citations", "length", "injection"})  # they judge all that is said at once
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Recipe:
     """`release` is the bundle's digest; `index` "" means that nothing is retrieved.
 
     `fallbacks` are {upstream, model}, in their order; `embedding` answers `/v1/embeddings`. The guards are compiled
-    here, once: `guard_in` and `guard_out` look for patterns, `guard_answer` judges an answer as a whole.
+    here, once: `guard_in` and `guard_out` look for patterns in each text, `guard_asked` and `guard_answer` judge all
+    that is said at once.
     """
 
     release: str
@@ -42,17 +43,19 @@ class Recipe:
     warn_percent: int = 0
     guard_in: Guard = field(init=False, compare=False)
     guard_out: Guard = field(init=False, compare=False)
+    guard_asked: Guard = field(init=False, compare=False)
     guard_answer: Guard = field(init=False, compare=False)
     named: frozenset[str] = field(init=False, compare=False)
     targets: tuple[Target, ...] = field(init=False, compare=False)  # in the order they are tried
 
     def __post_init__(self) -> None:
-        asked, said = self.guardrails["input"], self.guardrails["output"]
-        patterns = {kind: mode for kind, mode in said.items() if kind not in ANSWER_KINDS}
-        judging = {kind: mode for kind, mode in said.items() if kind in ANSWER_KINDS}
-        object.__setattr__(self, "guard_in", Guard(asked, self.options))
-        object.__setattr__(self, "guard_out", Guard(patterns, self.options))
-        object.__setattr__(self, "guard_answer", Guard(judging, self.options))
+        longest = {"max_chars": self.options.get("max_answer_chars", 0)}
+        for way, patterns, judging in (("input", "guard_in", "guard_asked"), ("output", "guard_out", "guard_answer")):
+            policy = self.guardrails[way]
+            whole = {kind: mode for kind, mode in policy.items() if kind in ANSWER_KINDS or kind.startswith("x:")}
+            each = {kind: mode for kind, mode in policy.items() if kind not in whole}
+            object.__setattr__(self, patterns, Guard(each, self.options))
+            object.__setattr__(self, judging, Guard(whole, {**self.options, **longest}))
         others = tuple(Target(f["upstream"], f["model"]) for f in self.fallbacks)
         object.__setattr__(self, "targets", (Target(self.upstream, self.model), *others))
         models = {self.model, *(f["model"] for f in self.fallbacks), self.embedding.get("model", self.model)}

@@ -12,18 +12,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from .events import Events, EventTooLarge
-from .texts import slots
+from bedplate.errors import InvalidInput
+
+from .dialect import Usage
+from .events import Events, EventTooLarge, with_data
+from .texts import slots, unspelled
 from .upstream import UpstreamFailed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .dialect import Body, Delta, Dialect, Usage
-    from .guardrail import Guard, Window
+    from .dialect import Body, Delta, Dialect
+    from .guardrail import Guard
+    from .window import Window
 
 DONE = b"[DONE]"
 ANSWERING = frozenset({"content", "text", "output_text"})  # channels whose text is the answer
+MAX_HELD = 64 << 20  # bytes of events that wait, as of a whole answer
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -47,7 +52,7 @@ class Item:
 
 
 class Relay:
-    """Takes an upstream's bytes and gives back what may leave. `prefix` goes before the first text.
+    """Takes an upstream's bytes and gives back what may leave. `prefix` goes before the answer, of each choice.
 
     With `whole` nothing leaves before `finish`: somebody judges the answer as a whole.
     """
@@ -61,10 +66,14 @@ class Relay:
         self._decided: dict[str, int] = {}
         self._arguments: dict[str, list[str]] = {}
         self._sent: dict[str, list[str]] = {}
+        self._drafted: set[str] = set()  # channels that the prefix went into
+        self._first = ""  # the channel of the first text of the answer
+        self._held = 0  # bytes that wait
         self._ending = self._closed = False
         self._odd: list[str] = []  # findings outside of what is said
         self._holds = guard.holds
         self.usage: Usage | None = None
+        self.finish_reason = self.answered_by = ""  # why it ended and which model answered, as the upstream says
         self.failed: UpstreamFailed | None = None
         self.withheld: list[str] = []  # labels of what must not leave; then nothing more does
 
@@ -76,7 +85,16 @@ class Relay:
     @property
     def said(self) -> str:
         """The answer as far as it has left."""
-        return "\n".join("".join(parts) for name, parts in self._sent.items() if name.split("/")[0] in ANSWERING)
+        return "\n".join(
+            (self._prefix if name in self._drafted else "") + "".join(parts)
+            for name, parts in self._sent.items()
+            if _kind(name) in ANSWERING
+        )
+
+    @property
+    def answer(self) -> str:
+        """The same without the prefix."""
+        return "\n".join("".join(parts) for name, parts in self._sent.items() if _kind(name) in ANSWERING)
 
     @property
     def findings(self) -> list[str]:
@@ -94,7 +112,10 @@ class Relay:
             self.failed = UpstreamFailed(large.message)
         except UpstreamFailed as failed:
             self.failed = failed
-        return self._released()
+        out = self._released()
+        if self._held > MAX_HELD:
+            self.failed = UpstreamFailed(f"the upstream sent more than {MAX_HELD} bytes that had to wait for its end")
+        return out
 
     def finish(self) -> bytes:
         """Return what is left once the stream is over; send it after the record is durable.
@@ -123,21 +144,39 @@ class Relay:
     def _take(self, raw: bytes, data: bytes) -> None:
         if data == DONE or not data:
             self._closed = self._closed or data == DONE
-            self._queue.append(Item(raw, None, (), ends=data == DONE, changed=False))
+            self._enqueue(Item(raw, None, (), ends=data == DONE, changed=False))
             return
         event = self._read(data)
         self._closed = self._closed or self._dialect.over(event)
         usage = self._dialect.usage(event)
         if usage is not None:
             known = self.usage
-            # Anthropic tells what went in at the start, and what came out at the end.
-            self.usage = usage if known is None or usage.tokens_in else known._replace(tokens_out=usage.tokens_out)
+            # All count from the start. Anthropic tells what went in at the start, and what came out at the end.
+            self.usage = usage if known is None else Usage(*map(max, known, usage))
+        if not self.answered_by:
+            self.answered_by = _model_of(event)
+        ends = self._dialect.ends(event)
+        if ends:
+            self.finish_reason = finish_of(event) or self.finish_reason
         deltas = self._dialect.deltas(event)
         changed = self._holds and self._aside(event, deltas)
         spans = [self._span(delta) for delta in deltas]
-        if spans and self._prefix and not spans[0].delta.machine:
-            changed = True
-        self._queue.append(Item(raw, event, spans, ends=self._dialect.ends(event), changed=changed))
+        if self._prefix:
+            answering = (d.channel for d in deltas if not d.machine and _kind(d.channel) in ANSWERING)
+            self._first = self._first or next(answering, "")
+            changed = self._prefixed(self._dialect.again(event)) or changed
+        self._enqueue(Item(raw, event, spans, ends=ends, changed=changed))
+
+    def _enqueue(self, item: Item) -> None:
+        self._queue.append(item)
+        self._held += len(item.raw)
+
+    def _prefixed(self, repeated: Sequence[Delta]) -> bool:
+        """Put the prefix before what says again a text that it went, or will go, into."""
+        found = [delta for delta in repeated if delta.channel == self._first]
+        for delta in found:
+            delta.holder[delta.key] = self._prefix + delta.holder[delta.key]
+        return bool(found)
 
     def _read(self, data: bytes) -> Body:
         try:
@@ -170,13 +209,18 @@ class Relay:
     def _aside(self, event: Body, deltas: Sequence[Delta]) -> bool:
         """Guard every other text of the event; return whether one was changed."""
         own = {(id(d.holder), d.key) for d in deltas}
-        found = [s for s in slots(event) if (id(s.holder), s.key) not in own]
+        try:
+            found = [s for s in slots(event) if (id(s.holder), s.key) not in own]
+        except InvalidInput as deep:
+            raise UpstreamFailed(f"the upstream's answer cannot be read: {deep.message}") from None
         if self._guard.clear(["\n".join([s.text for s in found])]):
             return False
         changed = False
+        seen = {(id(d.holder), d.key) for d in self._dialect.again(event) if d.channel in self._sizes}
         for slot in found:
             guarded = self._guard.apply(slot.text)
-            self._odd += [f.label for f in guarded.findings]
+            if (id(slot.holder), slot.key) not in seen:  # or it was found before, in pieces
+                self._odd += [f.label for f in guarded.findings]
             if guarded.blocked or guarded.asks or (slot.machine and guarded.text != slot.text):
                 self.withheld += [f.label for f in guarded.findings]
             elif guarded.text != slot.text:
@@ -198,6 +242,7 @@ class Relay:
             if self._holds and any(self._decided[s.delta.channel] < s.end for s in item.spans):
                 break
             out.append(self._rendered(item))
+            self._held -= len(item.raw)
             self._queue.popleft()
         return out[0] if len(out) == 1 else b"".join(out)
 
@@ -213,18 +258,24 @@ class Relay:
                     if text != delta.holder[delta.key]:
                         delta.holder[delta.key] = text
                         changed = True
-            if self._prefix and not delta.machine:
-                text = delta.holder[delta.key] = self._prefix + text
-                self._prefix = ""
+            if self._prefix and self._begins(delta.channel):
+                self._drafted.add(delta.channel)
+                delta.holder[delta.key] = self._prefix + text
+                changed = True
             self._sent.setdefault(delta.channel, []).append(text)
         if not changed or item.event is None:
             return item.raw
-        choices = item.event.get("choices")
-        for choice in choices if isinstance(choices, list) else ():
-            if isinstance(choice, dict) and choice.get("logprobs"):
-                choice["logprobs"] = None  # they spell out what was taken out
-        named = item.raw[: item.raw.index(b"\n") + 1] if item.raw.startswith(b"event:") else b""
-        return named + b"data: " + _encode(item.event) + b"\n\n"
+        unspelled(item.event)
+        return with_data(item.raw, _encode(item.event))
+
+    def _begins(self, channel: str) -> bool:
+        """Tell whether the prefix belongs here: before the answer, and where there are several choices before each."""
+        kind = _kind(channel)
+        return kind in ANSWERING and channel not in self._drafted and (kind == "content" or not self._drafted)
+
+
+def _kind(channel: str) -> str:
+    return channel.partition("/")[0]
 
 
 def rewritten(text: str, start: int, changes: Sequence[tuple[int, int, str]]) -> str:
@@ -238,3 +289,20 @@ def rewritten(text: str, start: int, changes: Sequence[tuple[int, int, str]]) ->
         at = min(last, end)
     return "".join([*out, text[at - start :]])
 
+
+def finish_of(body: Body) -> str:
+    """Return why an answer ended, whichever protocol says it; "" where none does."""
+    choices, delta, response = body.get("choices"), body.get("delta"), body.get("response")
+    if isinstance(choices, list):
+        reasons = [c.get("finish_reason") for c in choices if isinstance(c, dict)]
+        return next((r for r in reasons if isinstance(r, str)), "")
+    holder = delta if isinstance(delta, dict) else response if isinstance(response, dict) else body
+    found = holder.get("stop_reason") or holder.get("status")
+    return found if isinstance(found, str) else ""
+
+
+def _model_of(event: Body) -> str:
+    for holder in (event, event.get("message"), event.get("response")):
+        if isinstance(holder, dict) and isinstance(holder.get("model"), str):
+            return str(holder["model"])
+    return ""

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from bedplate.errors import InvalidInput, Unavailable
+from bedplate.errors import Denied, InvalidInput, Unavailable
 from bedplate.kernel.standing import Rung
 
 from .dialect import Said, json_bytes
-from .relay import Relay
+from .relay import Relay, finish_of
 from .texts import slots
 from .upstream import UpstreamFailed
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .budget import Budgets
     from .call import Request, Trace
     from .dialect import Body
+    from .finding import Guarded
     from .grounding import Numbered
     from .guardrail import Guard
     from .recipe import Recipe
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from .switchboard import Switchboard
     from .upstream import Flow, Reply
 
+PROPOSE = Rung.PROPOSE.name.lower()
 DRAFT = "Draft, to be confirmed by a person before use.\n\n"
+LONGEST_APOLOGY = 200  # characters that may stand around the sentence that declines
 CARRIED = ("x-request-id", "request-id", "openai-processing-ms", "openai-version", "retry-after")
 CARRIED_FROM = ("x-ratelimit-", "anthropic-ratelimit-")
 Headers = list[tuple[str, str]]
@@ -87,6 +90,13 @@ PriceOf = Callable[[str, str, int], Priced]  # model, upstream's address, micros
 Render = Callable[[str, object], tuple[list[dict[str, str]], str, str]]  # release, prompt -> messages, id, digest
 
 
+Agree = Callable[[str, str, dict[str, Any]], Awaitable[None]]  # key, use case, facts; NeedsApproval, Denied
+
+
+async def _nobody_to_ask(_key: str, _subject: str, _facts: dict[str, Any]) -> None:
+    raise Denied("there is nobody here who could be asked", hint="take it out of the prompt and send again")
+
+
 def _nothing_released(_release: str, _prompt: object) -> tuple[list[dict[str, str]], str, str]:
     raise InvalidInput("this release carries no prompts that can be named")
 
@@ -121,6 +131,7 @@ class Parts:
     clock: Clock
     identify: Callable[[], str]
     onward: Callable[[str, str], str] = lambda _call, _parent: ""  # traceparent for the upstream
+    agree: Agree = _nobody_to_ask
     render: Render = _nothing_released
     verify: Callable[[str, str], tuple[str, str, bool]] = lambda _release, _header: ("", "", False)
 
@@ -144,12 +155,12 @@ class Session:
         self._passages = passages
         self._dialect = request.dialect
         self._guard: Guard = recipe.guard_out
-        draft = trace.route == "live" and trace.rung == Rung.PROPOSE.name.lower() and plan.drafts
+        draft = trace.route == "live" and trace.rung == PROPOSE and plan.drafts
         self._draft = DRAFT if draft else ""
 
     async def whole(self, reply: Reply) -> bytes:
         """Return the guarded answer after its record is durable."""
-        content = self._guarded(reply.content)
+        content = await self._guarded(reply.content)
         self._trace.status = "ok"
         await self.commit("call.completed")
         return content
@@ -170,7 +181,7 @@ class Session:
                         raise relay.failed
                     if relay.withheld:
                         break
-                out = self._finished(relay)
+                out = await self._finished(relay)
                 flow.ended()
             finally:
                 flow.close()
@@ -190,11 +201,11 @@ class Session:
                 await asyncio.shield(self.commit("call.aborted"))
             raise
 
-    def _finished(self, relay: Relay) -> bytes:
+    async def _finished(self, relay: Relay) -> bytes:
         """End the stream: what is left of it, or what is said instead of it."""
         begun = relay.begun
         out = relay.finish()
-        labels = relay.withheld or self._judged(relay.said)
+        labels = relay.withheld or await self._judged(relay.said)
         self._seen(relay)
         if not labels:
             return out
@@ -207,10 +218,11 @@ class Session:
     def _seen(self, relay: Relay) -> None:
         self._trace.answer = relay.said
         self._trace.findings += [f"output: {label}" for label in relay.findings]
+        self._trace.finish, self._trace.answered_by = relay.finish_reason, relay.answered_by
         if relay.usage is not None:
             self._trace.tokens_in, self._trace.tokens_out, self._trace.cached_in = relay.usage
 
-    def _guarded(self, content: bytes) -> bytes:
+    async def _guarded(self, content: bytes) -> bytes:
         """Return what may go out of a whole answer: the bytes that came, unless something had to be changed."""
         try:
             body = _decode(content)
@@ -225,7 +237,7 @@ class Session:
             usage = dialect.usage(body)
             changed, labels = self._changed(body)
             trace.answer = dialect.answer(body)
-            labels = labels or self._judged(trace.answer)
+            labels = labels or await self._judged(trace.answer)
             if labels:
                 said = self._said(self._draft + withheld(labels))
                 body, changed = {**dialect.whole(said), **_usage_of(body)}, True
@@ -236,6 +248,7 @@ class Session:
             raise UpstreamFailed(f"the upstream's answer cannot be read: {wrong}") from None
         if usage is not None:
             trace.tokens_in, trace.tokens_out, trace.cached_in = usage
+        trace.answered_by, trace.finish = str(body.get("model", "")), finish_of(body)
         if not changed:
             return content
         trace.answer = dialect.answer(body)
@@ -267,12 +280,12 @@ class Session:
                     choice["logprobs"] = None  # they spell out what was taken out
         return changed, stopping
 
-    def _judged(self, answer: str) -> list[str]:
+    async def _judged(self, answer: str) -> list[str]:
         """Judge the answer as a whole; return what it must not leave for."""
         guard = self._recipe.guard_answer
         if guard.idle:
             return []
-        guarded = guard.apply(answer)
+        guarded = await judge(guard, answer)
         labels = [f.label for f in guarded.findings]
         self._trace.findings += [f"output: {label}" for label in labels]
         return labels if guarded.blocked or guarded.asks or guarded.text != answer else []
@@ -307,13 +320,19 @@ class Session:
             found = self._p.assess(trace.answer, [(p.ref, p.text) for p in self._passages], recipe.unanswered)
             trace.unanswered, trace.grounded = found.unanswered, found.permille
         else:  # nothing to cite where nothing is retrieved
-            trace.unanswered = _plain(recipe.unanswered) in _plain(trace.answer)
+            short = len(trace.answer) <= 2 * len(recipe.unanswered) + LONGEST_APOLOGY
+            trace.unanswered = short and _plain(recipe.unanswered) in _plain(trace.answer)
         await self._p.recorder.record(trace, kind, self._content())
 
     def _content(self) -> dict[str, Any]:
         body = self._request.body
         kept = {k: v for k, v in body.items() if k not in {"messages", "input", "system", "instructions"}}
         return {"messages": self._dialect.messages(body), "parameters": kept, "answer": self._trace.answer}
+
+
+async def judge(guard: Guard, text: str) -> Guarded:
+    """Judge a text as a whole, asking models where the policy says so."""
+    return (await guard.apply_slow([text]))[0] if guard.slow else guard.apply(text)
 
 
 def carried(headers: Mapping[str, str]) -> Headers:

@@ -55,15 +55,13 @@ def detector(terms: Sequence[str]) -> Detector:
 
 def _units(term: str) -> list[tuple[str, str]]:
     """Write a term as one pattern a character, each for texts and for lines; blanks within are up to three."""
-    plain = " ".join(term.split())
+    plain = " ".join("".join(c for c in term if read(c).text).split())
     if not plain or len(plain) > LONGEST:
         raise InvalidInput(
             f"guardrail terms: {term!r} has {len(plain)} characters", hint=f"write 1 to {LONGEST} of them"
         )
     units = []
     for character in plain:
-        if not read(character).text:
-            continue
         if character == " ":
             units.append((GAP + "{1,3}", r"[\s_\x80-\xff-]{1,3}"))
             continue

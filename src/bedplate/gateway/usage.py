@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 BATCH = 4_096  # records in a transaction
 LIVE = "live"  # the route that budgets count
+CANARY = "canary"  # nobody's use: synthetic, and answered in this process
 NAMES = ("shard", "day", "subject", "release", "model", "key", "dialect", "route")
 COUNTS = ("calls", "refused", "failed", "tokens_in", "cached_in", "tokens_out", "cost_nano", "unpriced", "findings")
 _ORDINAL = EPOCH.toordinal()
@@ -198,7 +199,7 @@ def _sums(shard: str, entries: Iterable[bytes]) -> Sums:
     for entry in entries:
         try:
             told = _told.decode(entry)
-            if not told.kind.startswith("call.") or told.kind == "call.intent":
+            if not told.kind.startswith("call.") or told.kind == "call.intent" or told.route == CANARY:
                 continue
             day = day_of(told.started[:10])
         except (msgspec.DecodeError, ValueError) as broken:

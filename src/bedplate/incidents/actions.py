@@ -24,7 +24,7 @@ class Happening:
     subject: str
     title: str
     cause: str
-    severity: str  # breach or harm
+    severity: str  # breach, harm or unproven
     evidence: bytes
 
 

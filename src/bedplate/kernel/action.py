@@ -30,6 +30,7 @@ class Action:
     founds: bool = False  # while none is in force, it is decided by the model that is proposed to found
     own: bool = False  # everybody may do it to their own `person/ID`, whatever their seats
     stages: Callable[[Case], tuple[Stage, ...]] | None = None
+    several: bool = False  # questions about one subject may wait side by side; otherwise the newest voids the others
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,10 +92,10 @@ def decide(case: Case, controls: tuple[Control, ...]) -> Verdict:
     refusal = _unlawful(case)
     if refusal is not None:
         return Deny((refusal,))
-    reasons = tuple(r for c in controls if (r := _judge(c, case)) is not None)
+    reasons = [r for r in [_judge(c, case) for c in controls] if r is not None]
     if reasons:
-        return Deny(reasons)
-    names = tuple(c.name for c in controls)
+        return Deny(tuple(reasons))
+    names = tuple([c.name for c in controls])
     stages_of = case.attempt.action.stages
     if stages_of is None:
         return Allow(names)

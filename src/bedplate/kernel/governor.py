@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .ledger import Ledger, Transaction
     from .manifest import Catalogue
 
+MAX_WAITING = 20  # questions that wait side by side
 MAX_GLASS = 24 * 3600 * SECOND
 Performer = Callable[["Governor", Approval], None]
 
@@ -188,7 +189,8 @@ class Governor:
         for approval in waiting:
             if approval.open(now) and approval.digest == attempt.digest and approval.stages == ask.stages:
                 return approval.id  # the same content was asked before: one question, not two
-        drafts = [Draft("kernel.approval.voided", a.id, {"by": attempt.digest}) for a in waiting]
+        left = waiting[MAX_WAITING - 1 :] if attempt.action.several else waiting
+        drafts = [Draft("kernel.approval.voided", a.id, {"by": attempt.digest}) for a in left]
         new = f"approval/{self.identities.next()}"
         owner = case.standing.owner if case.standing is not None else str(attempt.facts.get("owner", ""))
         days = case.model.approval_days if case.model is not None else 1

@@ -13,8 +13,9 @@ import fcntl
 import logging
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import apsw
 
@@ -47,6 +48,19 @@ def die(error: BaseException) -> None:
     os._exit(EXIT_FATAL)
 
 
+class Beside(Protocol):
+    """What has to be durable before a record is acknowledged, in a file of its own."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything is not durable yet."""
+        ...
+
+    def flush(self) -> None:
+        """Make it durable; Unavailable or Full if that cannot be done now."""
+        ...
+
+
 class Journal:
     """The write side of one shard. All methods but `open` may be called from any thread.
 
@@ -63,6 +77,7 @@ class Journal:
         self._state = threading.Lock()  # head, frontiers and held leaves change together
         self._sealing = threading.Lock()
         self._before_commit: Callable[[], None] | None = None
+        self._beside: Beside | None = None
         self._last: Mark | None = None  # what seal() returned and was not yet marked
         self._closed = False
 
@@ -77,12 +92,15 @@ class Journal:
         vfs: str | None = None,
         on_fatal: Callable[[BaseException], None] = die,
         before_commit: Callable[[], None] | None = None,
+        beside: Beside | None = None,
     ) -> Journal:
         """Open the shard for writing, creating it if it is not there, and check what it holds.
 
         `queue` bounds the records that wait, `batch` those in one commit. `on_fatal` is called once, from the thread
         that met an error after which nothing can be acknowledged. `before_commit` runs before each commit and must
-        make durable whatever its records need (a vault's keys); if it raises Unavailable the group is not written.
+        make durable whatever its records need; if it raises Unavailable the group is not written. `beside` (a vault)
+        does so at the same time as the commit: a record is acknowledged after both. If it fails the callers are told
+        so, though their records stand; the same again gets the receipt, once it works.
         Raises Conflict if another process or journal holds the shard, or it is another shard's file; Tampered if the
         records do not give the root in the head; Full; Unavailable.
         """
@@ -91,6 +109,7 @@ class Journal:
             with read.reading(path), _writing(path):
                 db = _connect(path, shard, vfs)
                 journal = cls(path, db, _own_head(db, path, shard), lock)
+                journal._beside = beside
                 journal._start(queue, batch, vfs, on_fatal, before_commit)
         except BaseException:
             os.close(lock)
@@ -107,6 +126,7 @@ class Journal:
     ) -> None:
         self._before_commit = before_commit
         self._reader = read.Shard(self.path, vfs=vfs)
+        self._second = ThreadPoolExecutor(1, "journal-beside") if self._beside is not None else None
         second = read.connect(self.path, flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
         second.execute(DURABILITY).fetchall()
         self._group: GroupCommit[Record | Mark, Receipt] = GroupCommit(
@@ -209,6 +229,8 @@ class Journal:
                 return
             self._closed = True
             self._group.close()
+            if self._second is not None:
+                self._second.shutdown()
             self._checkpointer.close()
             self._reader.close()
             try:
@@ -243,6 +265,17 @@ class Journal:
         """Write one group in one transaction; runs in the writer's thread alone."""
         if self._before_commit is not None:
             self._before_commit()
+        flushed = None
+        if self._beside is not None and self._second is not None and self._beside.waiting:
+            flushed = self._second.submit(self._beside.flush)  # two files, two disk waits: at once, not in turn
+        try:
+            outcomes = self._committed(batch)
+        finally:
+            if flushed is not None:
+                flushed.result()
+        return outcomes
+
+    def _committed(self, batch: Sequence[Record | Mark]) -> list[Receipt | BedplateError]:
         with _writing(self.path):
             try:
                 self._db.execute("BEGIN IMMEDIATE")

@@ -5,10 +5,11 @@ here, in a file of their own, each wrapped (RFC 3394) by the key-encryption key,
 
 Why keys are written in groups. A key must be on disk before its record is acknowledged, but an fsync of its own for
 each call would halve the journal's rate. So `seal` only computes and remembers the key, and `flush` writes all that
-are remembered in one durable transaction. The journal's writer thread calls `flush` before each of its commits
-(`Journal.open(..., before_commit=vault.flush)`): one more fsync for a group of up to 512 calls, and none for a group
-without content. A crash between the two leaves keys without a record, which harm nobody; the other way round
-cannot happen. A retry seals under a second key; each ciphertext names its own.
+are remembered in one durable transaction. The journal calls `flush` beside each of its commits
+(`Journal.open(..., beside=vault)`) and acknowledges its records after both: one more fsync for a group of up to 512
+calls, waited for at the same time, and none for a group without content. A crash between the two leaves keys without a
+record, or a record without its key: neither was acknowledged. A retry seals under a second key; each ciphertext names
+its own.
 
 What erasure means. `erase` deletes the wrapped keys, zeroes their pages and empties the write-ahead log. A backup of
 the vault made before still holds them, so once a month, or after an erasure that cannot wait, `rotate` wraps what is
@@ -233,6 +234,11 @@ class Vault:
         """Move the log into the file, so that neither holds what was deleted; raises Unavailable if a reader is on."""
         with self._storing():
             self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there are keys that are not durable yet."""
+        return bool(self._pending)
 
     @property
     def healthy(self) -> bool:

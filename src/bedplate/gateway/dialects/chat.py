@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bedplate.errors import InvalidInput
 from bedplate.gateway.dialect import Body, Delta, Said, Usage, event_bytes, text_of, told, whole_number
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 MAX_MESSAGES = 2_000
 INSTRUCTING = ("system", "developer")  # roles that speak to the model about how to answer
 DONE = b"data: [DONE]\n\n"
-SAYING = ("content", "refusal", "reasoning_content", "reasoning")
+TOOLS = ("tool_calls/", "function_call/")  # channels of arguments for tools
+NAMING = frozenset({"role", "id", "type", "name", "format", "data", "url", "signature"})  # whole in each piece
 
 
 class Chat:
@@ -104,19 +105,17 @@ class Chat:
             delta = choice.get("delta") if isinstance(choice, dict) else None
             if not isinstance(delta, dict):
                 continue
-            index = choice.get("index")
-            found += [Delta(f"{key}/{index}", delta, key) for key in SAYING if isinstance(delta.get(key), str)]
-            calls = delta.get("tool_calls")
-            for place, call in enumerate(calls if isinstance(calls, list) else ()):
-                function = call.get("function") if isinstance(call, dict) else None
-                if isinstance(function, dict) and isinstance(function.get("arguments"), str):
-                    number = call.get("index", place)
-                    found.append(Delta(f"arguments/{index}/{number}", function, "arguments", machine=True))
+            for key in delta.keys() - NAMING:
+                _pieces(delta, key, f"{key}/{choice.get('index')}", found)
         return found
+
+    def again(self, event: Body) -> list[Delta]:  # noqa: ARG002  the protocol's shape
+        """Return nothing: all is said once."""
+        return []
 
     def stopping(self, said: Said, begun: Sequence[str]) -> list[bytes]:
         """Say it in each choice that has begun, and end them."""
-        indexes = sorted({int(c.split("/")[1]) for c in begun if c.split("/")[1].isdigit()}) or [0]
+        indexes = sorted({int(c.split("/")[1]) for c in begun if c.split("/")[1].isdecimal()}) or [0]
         spoken = [_chunk(said, {"content": said.text}, index=n) for n in indexes]
         return [event_bytes(c) for c in [*spoken, *(_chunk(said, {}, "stop", n) for n in indexes)]] + [DONE]
 
@@ -137,6 +136,21 @@ class Chat:
     def error_event(self, body: Body) -> bytes:
         """Return the error as an event's data."""
         return event_bytes(body)
+
+
+def _pieces(holder: Any, key: Any, channel: str, found: list[Delta]) -> None:  # noqa: ANN401  JSON
+    """Collect every text that may go on in the next chunk, those of fields unknown today among them."""
+    value = holder[key]
+    if isinstance(value, str):
+        found.append(Delta(channel, holder, key, channel.startswith(TOOLS)))
+    elif isinstance(value, dict):
+        for name in value:
+            if name not in NAMING:
+                _pieces(value, name, f"{channel}/{name}", found)
+    elif isinstance(value, list):
+        for place, part in enumerate(value):
+            number = part.get("index", place) if isinstance(part, dict) else place
+            _pieces(value, place, f"{channel}/{number}", found)
 
 
 def _frame(said: Said, kind: str) -> Body:

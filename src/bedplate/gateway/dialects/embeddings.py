@@ -70,6 +70,10 @@ class Embeddings:
         """Return nothing."""
         return []
 
+    def again(self, event: Body) -> list[Delta]:  # noqa: ARG002  as above
+        """Return nothing: all is said once."""
+        return []
+
     def stopping(self, said: Said, begun: Sequence[str]) -> list[bytes]:  # noqa: ARG002  as above
         """Refuse, as `whole`."""
         return self.stream(said)

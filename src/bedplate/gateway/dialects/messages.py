@@ -20,7 +20,7 @@ KINDS = {
     429: "rate_limit_error",
     529: "overloaded_error",
 }
-PIECES = {"text": ("text", False), "thinking": ("thinking", False), "partial_json": ("partial_json", True)}
+NAMING = frozenset({"type", "signature", "data", "encrypted_content"})  # whole in each piece
 
 
 class Messages:
@@ -115,21 +115,26 @@ class Messages:
         delta = event.get("delta")
         if event.get("type") == "content_block_start":
             block, index = event.get("content_block"), event.get("index")
-            if isinstance(block, dict) and isinstance(block.get("text"), str) and block["text"]:
-                return [Delta(f"text/{index}", block, "text")]
-            return []
+            if not isinstance(block, dict):
+                return []
+            begun = (key for key in ("text", "thinking") if block.get(key) and _is_text(block[key]))
+            return [Delta(f"{key}/{index}", block, key) for key in begun]
         if event.get("type") != "content_block_delta" or not isinstance(delta, dict):
             return []
         index = event.get("index")
         return [
-            Delta(f"{key}/{index}", delta, key, machine)
-            for key, machine in PIECES.values()
-            if isinstance(delta.get(key), str)
+            Delta(f"{key}/{index}", delta, key, machine=key == "partial_json")
+            for key, value in delta.items()
+            if key not in NAMING and _is_text(value)
         ]
+
+    def again(self, event: Body) -> list[Delta]:  # noqa: ARG002  the protocol's shape
+        """Return nothing: all is said once."""
+        return []
 
     def stopping(self, said: Said, begun: Sequence[str]) -> list[bytes]:
         """End the last block, say it in one of its own, and end the message."""
-        indexes = sorted({int(c.split("/")[1]) for c in begun if c.split("/")[1].isdigit()})
+        indexes = sorted({int(c.split("/")[1]) for c in begun if c.split("/")[1].isdecimal()})
         closed = [_event("content_block_stop", index=indexes[-1])] if indexes else []
         index = indexes[-1] + 1 if indexes else 0
         return [
@@ -160,6 +165,10 @@ class Messages:
 
 
 _NONE = {"output_tokens": 0}
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _frame(said: Said) -> Body:

@@ -11,15 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_ITEMS = 2_000
-SAYING = {
-    "response.output_text.delta": False,
-    "response.refusal.delta": False,
-    "response.reasoning_text.delta": False,
-    "response.reasoning_summary_text.delta": False,
-    "response.function_call_arguments.delta": True,
-    "response.mcp_call_arguments.delta": True,
-    "response.custom_tool_call_input.delta": True,
-    "response.code_interpreter_call_code.delta": True,
+TOOLS = ("_arguments", ".arguments", "_input", "_code")  # what the kind of a tool's arguments ends with
+PARTS = {  # type of a part → kind of its deltas, key of its text
+    "output_text": ("output_text", "text"),
+    "refusal": ("refusal", "refusal"),
+    "reasoning_text": ("reasoning_text", "text"),
+    "summary_text": ("reasoning_summary_text", "text"),
+}
+CALLS = {  # type of an item → the same
+    "function_call": ("function_call_arguments", "arguments"),
+    "mcp_call": ("mcp_call_arguments", "arguments"),
+    "custom_tool_call": ("custom_tool_call_input", "input"),
 }
 ENDING = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 
@@ -36,6 +38,11 @@ class Responses:
             raise InvalidInput(f"`input` must be text, or a list of 1 to {MAX_ITEMS} items")
         if isinstance(given, list) and not all(isinstance(item, dict) for item in given):
             raise InvalidInput("every item of `input` must be an object")
+        if isinstance(given, list) and any(_is_reference(item) for item in given):
+            raise InvalidInput(
+                "an item of `input` names what is kept upstream, which is not judged here",
+                hint="send the item itself",
+            )
         if not isinstance(body.get("instructions") or "", str):
             raise InvalidInput("`instructions` must be text")
         for name in ("previous_response_id", "conversation"):
@@ -115,16 +122,28 @@ class Responses:
 
     def deltas(self, event: Body) -> list[Delta]:
         """Return the piece of text that the event is about."""
-        machine = SAYING.get(str(event.get("type")))
-        if machine is None or not isinstance(event.get("delta"), str):
+        if not isinstance(event.get("delta"), str):
             return []
-        place = event.get("content_index", event.get("summary_index", ""))
-        kind = str(event["type"]).removeprefix("response.").removesuffix(".delta")
-        return [Delta(f"{kind}/{event.get('output_index')}/{place}", event, "delta", machine)]
+        kind = _kind(event)
+        return [Delta(f"{kind}/{_place(event)}", event, "delta", kind.endswith(TOOLS))]
+
+    def again(self, event: Body) -> list[Delta]:
+        """Return the whole texts of what is done: a text, a part, an item, or the response."""
+        response, item, part = event.get("response"), event.get("item"), event.get("part")
+        if isinstance(response, dict):
+            output = response.get("output")
+            return [d for n, i in enumerate(output if isinstance(output, list) else ()) for d in _of_item(i, n)]
+        if isinstance(item, dict):
+            return _of_item(item, event.get("output_index"))
+        if isinstance(part, dict):
+            return _of_part(part, _place(event))
+        kind = _kind(event)
+        found = (key for _, key in (*PARTS.values(), *CALLS.values()) if isinstance(event.get(key), str))
+        return [Delta(f"{kind}/{_place(event)}", event, key, kind.endswith(TOOLS)) for key in dict.fromkeys(found)]
 
     def stopping(self, said: Said, begun: Sequence[str]) -> list[bytes]:
         """Say it in a message of its own, and complete the response with that message alone."""
-        places = [int(c.split("/")[1]) for c in begun if c.split("/")[1].isdigit()]
+        places = [int(c.split("/")[1]) for c in begun if c.split("/")[1].isdecimal()]
         index = max(places) + 1 if places else 0
         where: Body = {"item_id": f"msg_{said.id}", "output_index": index, "content_index": 0}
         part = {"type": "output_text", "text": said.text, "annotations": []}
@@ -158,6 +177,35 @@ class Responses:
         """Return the `error` event."""
         error = body["error"]
         return event_bytes({"type": "error", "sequence_number": 0, **error}, "error")
+
+
+def _is_reference(item: Body) -> bool:
+    return item.get("type") == "item_reference" or ("id" in item and not item.keys() - {"id", "type"})
+
+
+def _kind(event: Body) -> str:
+    return str(event.get("type")).removeprefix("response.").removesuffix(".delta").removesuffix(".done")
+
+
+def _place(event: Body) -> str:
+    return f"{event.get('output_index')}/{event.get('content_index', event.get('summary_index', ''))}"
+
+
+def _of_item(item: Any, index: object) -> list[Delta]:  # noqa: ANN401  JSON
+    if not isinstance(item, dict):
+        return []
+    kind, key = CALLS.get(str(item.get("type")), ("", ""))
+    found = [Delta(f"{kind}/{index}/", item, key, machine=True)] if isinstance(item.get(key), str) else []
+    for name in ("content", "summary"):
+        parts = item.get(name)
+        for place, part in enumerate(parts if isinstance(parts, list) else ()):
+            found += _of_part(part, f"{index}/{place}")
+    return found
+
+
+def _of_part(part: Any, place: str) -> list[Delta]:  # noqa: ANN401  JSON
+    kind, key = PARTS.get(str(part.get("type")), ("", "")) if isinstance(part, dict) else ("", "")
+    return [Delta(f"{kind}/{place}", part, key)] if key and isinstance(part.get(key), str) else []
 
 
 def _message(said: Said, text: str) -> Body:
