@@ -44,17 +44,21 @@ class Maker:
         self.random = random.Random(seed)
 
     def some(self, alphabet: str, length: int) -> str:
+        """Return random characters."""
         return "".join(self.random.choices(alphabet, k=length))
 
     def right(self, check: Callable[[str], bool], make: Callable[[], str]) -> str:
+        """Make values until one passes its check."""
         while not check(value := make()):
             pass
         return value
 
     def one(self, *values: str) -> str:
+        """Choose one."""
         return self.random.choice(values)
 
     def grouped(self, value: str, sizes: list[int], *separators: str) -> str:
+        """Write a value in groups."""
         separator, parts, place = self.one(*separators), [], 0
         for size in sizes:
             parts.append(value[place : place + size])
@@ -62,22 +66,26 @@ class Maker:
         return separator.join([*parts, *([value[place:]] if value[place:] else [])])
 
     def card(self) -> str:
+        """Make a payment card's number."""
         prefix = self.random.choice(sorted(CARD_LENGTHS)).decode()
         length = self.random.choice(CARD_LENGTHS[prefix.encode()])
         value = self.right(checkdigit.luhn, lambda: prefix + self.some(DIGITS, length - 2))
         return self.grouped(value, [4, 6] if length == 15 else [4] * ((length - 1) // 4), "", " ", "-")
 
     def iban(self) -> str:
+        """Make an IBAN."""
         country = self.random.choice(sorted(IBAN_LENGTHS))
         body = self.some(DIGITS, int(IBAN_LENGTHS[country]) - 4)
         value = self.right(checkdigit.iban, lambda: f"{country}{self.random.randrange(2, 99):02}{body}")
         return self.grouped(value, [4] * (len(value) // 4), "", " ")
 
     def email(self) -> str:
+        """Make an address of mail."""
         name = self.some(string.ascii_lowercase, 5) + self.one("", ".", "+hr", "_x") + self.some(DIGITS, 2)
         return f"{name}@{self.some(string.ascii_lowercase, 6)}.{self.one('example', 'co.example', 'de', 'com')}"
 
     def phone(self) -> str:
+        """Make a number with a country's code."""
         code, sizes = self.random.choice(
             [("44 20", (4, 4)), ("1 415", (3, 4)), ("49 30", (3, 4)), ("33 1", (2, 2, 2, 2)), ("41 44", (3, 2, 2))]
         )
@@ -86,6 +94,7 @@ class Maker:
         return f"+{code.replace(' ', separator)}{separator}{separator.join(rest)}"
 
     def phone_at_home(self) -> str:
+        """Make a number without one, behind a word that says what it is."""
         number = self.one(
             f"020 7{self.some(DIGITS, 3)} {self.some(DIGITS, 4)}",
             f"({self.one(*'23456789')}15) {self.one(*'23456789')}{self.some(DIGITS, 2)}-{self.some(DIGITS, 4)}",
@@ -97,6 +106,8 @@ class Maker:
         return f"{self.one('call me on', 'Tel.', 'phone:', 'my mobile is', 'Rufnummer', 'reach her at')} {number}"
 
     def steuer_id(self) -> str:
+        """Make a German tax id."""
+
         def make() -> str:
             first = self.random.sample(DIGITS, 9)
             first.insert(self.random.randrange(10), self.random.choice(first))
@@ -106,16 +117,20 @@ class Maker:
         return f"{self.one('Steuer-ID', 'IdNr.', 'tax id:')} {self.grouped(value, [2, 3, 3], '', ' ')}"
 
     def nir(self) -> str:
+        """Make a French INSEE number."""
         body = f"{self.one('1', '2')}{self.some(DIGITS, 2)}{self.random.randrange(1, 13):02}{self.some(DIGITS, 8)}"
         value = f"{body}{97 - int(body) % 97:02}"
         return f"numéro de sécurité sociale {self.grouped(value, [1, 2, 2, 2, 3, 3], '', ' ')}"
 
     def dni(self) -> str:
+        """Make a Spanish DNI or NIE."""
         number = self.one(*"0123456789XYZ") + self.some(DIGITS, 7)
         letter = checkdigit.CONTROL_LETTERS[int(number.translate(str.maketrans("XYZ", "012"))) % 23]
         return f"DNI {number}{self.one('', '-')}{letter}"
 
     def fiscal(self) -> str:
+        """Make an Italian tax code."""
+
         def make() -> str:
             day = f"{self.random.choice([*range(1, 29), *range(41, 69)]):02}"
             start = self.some("BCDFGLMNPRSTV", 6) + self.some(DIGITS, 2) + self.one(*"ABCDEHLMPRST") + day
@@ -124,6 +139,7 @@ class Maker:
         return self.right(checkdigit.codice_fiscale, make)
 
     def numbered(self, words: tuple[str, ...], check: Callable[[str], bool], first: str, length: int) -> str:
+        """Make a number of bare digits, behind a word that says what it is."""
         value = self.right(check, lambda: first + self.some(DIGITS, length - len(first)))
         return f"{self.one(*words)} {value}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
+PATIENCE_S = 40  # with what is still being answered
 TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 
 
@@ -33,7 +35,8 @@ class Process:
         self._path = path
         self._log = log
         with log.open("wb") as out:
-            self._process = subprocess.Popen(command, env={**os.environ, **(environment or {})}, stdout=out, stderr=out)
+            told = {**os.environ, **(environment or {})}
+            self._process = subprocess.Popen(command, env=told, stdout=out, stderr=out, process_group=0)
 
     def ready(self, within: float = 60) -> Self:
         """Wait until it answers its path with 200; `SystemExit` with the end of its log if it does not."""
@@ -72,14 +75,14 @@ class Process:
         return {pid: _resident(pid) for pid in self.pids}
 
     def stop(self) -> None:
-        """End it."""
+        """End it, and what it leaves behind."""
         if self._process.poll() is None:
             self._process.terminate()
-            try:
-                self._process.wait(15)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(PATIENCE_S)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
     def __enter__(self) -> Self:
         return self

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .compare import Target
 
-BATCH, BATCHES = 8, 6  # connections come in batches, so that every process accepts some
+BATCH, LEAST, MOST = 8, 6, 24  # connections come in batches, until every process has accepted some
 WATCHED_S = 2.0
 SERVED_US = 50_000  # of processor time under load: less is a process that only waits
 
@@ -28,25 +28,29 @@ class Suspended:
     answer_ms: float
     before: int  # calls that were let through
     after: int  # refused ones
-    processes: int  # that served calls
+    served: int  # processes that answered calls
+    processes: int  # that there are
 
 
-def suspension(target: Target, owner: Client, use_case: str) -> Suspended:
-    """Suspend a use case while it is called."""
-    return asyncio.run(_suspended(target, owner, use_case))
+def suspension(target: Target, owner: Client, use_case: str, processes: int) -> Suspended:
+    """Suspend a use case while it is called in so many processes."""
+    return asyncio.run(_suspended(target, owner, use_case, processes))
 
 
-async def _suspended(target: Target, owner: Client, use_case: str) -> Suspended:
+async def _suspended(target: Target, owner: Client, use_case: str, processes: int) -> Suspended:
     assert target.process is not None
     seen: list[tuple[int, float]] = []
     calling: list[Caller] = []
     idle = target.process.cpu_us()
-    for _ in range(BATCHES):
+    served = 0
+    for batch in range(MOST):
+        if batch >= LEAST and served >= processes:
+            break
         calling += await callers(
             target.port, target.key, body(), BATCH, lambda status, _, at: seen.append((status, at))
         )
         await asyncio.sleep(0.2)
-    busy = target.process.cpu_us()
+        served = sum(spent - idle.get(pid, 0) > SERVED_US for pid, spent in target.process.cpu_us().items())
     asked, answered = await asyncio.to_thread(_suspend, owner, use_case)
     await asyncio.sleep(WATCHED_S)
     for caller in calling:
@@ -56,9 +60,8 @@ async def _suspended(target: Target, owner: Client, use_case: str) -> Suspended:
     assert len(through) + len(refused) == len(seen), f"answered otherwise: { {s for s, _ in seen} }"
     assert through, "nothing was answered"
     assert refused, "nothing was refused"
-    served = sum(spent - idle.get(pid, 0) > SERVED_US for pid, spent in busy.items())
     late = max(0.0, max(through) - answered)
-    return Suspended(1000 * late, 1000 * (answered - asked), len(through), len(refused), served)
+    return Suspended(1000 * late, 1000 * (answered - asked), len(through), len(refused), served, processes)
 
 
 def _suspend(owner: Client, use_case: str) -> tuple[float, float]:

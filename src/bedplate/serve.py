@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import ctypes
+import gc
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -11,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
+from bedplate.api.access import METADATA, Access
 from bedplate.api.app import create as create_api
 from bedplate.api.chat import Chat
 from bedplate.api.traces import Traces
@@ -32,15 +35,16 @@ log = structlog.get_logger(__name__)
 
 
 class Front:
-    """Sends `/v1` straight to the gateway, traces to their receiver, and everything else to the pages and the API.
+    """Sends `/v1` straight to the gateway, traces and other enforcement points to theirs, and everything else to the pages and the API.
 
     `door` is what `api.protocol` serves without coming through here.
     """
 
-    def __init__(self, chat: ASGIApp, traces: ASGIApp, rest: ASGIApp, door: Door) -> None:
+    def __init__(self, chat: ASGIApp, traces: ASGIApp, access: ASGIApp, rest: ASGIApp, door: Door) -> None:
         self.door = door
         self._chat = chat
         self._traces = traces
+        self._access = access
         self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,12 +54,17 @@ class Front:
             await self._traces(scope, receive, send)
         elif path.startswith("/v1/"):
             await self._chat(scope, receive, send)
+        elif path.startswith("/access/") or path == METADATA:
+            await self._access(scope, receive, send)
         else:
             await self._rest(scope, receive, send)
 
 
-def create_for(at: Installation) -> Front:
-    """Build the whole application over an installation; it is started and closed with the application."""
+def create_for(at: Installation, *, alone: bool = False) -> Front:
+    """Build the whole application over an installation; it is started and closed with the application.
+
+    `alone`: this process does nothing else.
+    """
     worker = Worker(at)
 
     @asynccontextmanager
@@ -63,6 +72,8 @@ def create_for(at: Installation) -> Front:
         at.follower.start()
         at.pump.start()
         worker.start()
+        if alone:
+            _settle()
         log.info("bedplate.up", upstreams=[u.name for u in at.upstreams.values()], shard=at.journal.shard)
         try:
             yield
@@ -93,9 +104,20 @@ def create_for(at: Installation) -> Front:
         ],
         lifespan=running,
     )
-    return Front(Chat(at), Traces(at.observer, at.metrics.came_in), rest, at.door)
+    return Front(Chat(at), Traces(at.observer, at.metrics.came_in), Access(at.door), rest, at.door)
+
+
+def _settle() -> None:
+    """Put aside what was made to start, which stays for good, and give back to the system what was only needed for it.
+
+    What is put aside is not looked through again by every collection of garbage.
+    """
+    gc.collect()
+    gc.freeze()
+    with suppress(OSError, AttributeError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def create() -> Front:
     """Build the application from the environment; uvicorn's factory."""
-    return create_for(open_installation(Settings(), apart=True))
+    return create_for(open_installation(Settings(), apart=True), alone=True)

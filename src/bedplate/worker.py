@@ -161,8 +161,8 @@ class Worker:
         for subject in self._canaries.due():
             try:
                 self._prove(subject)
-            except BedplateError as fault:
-                log.warning("canaries.failed", subject=subject, why=fault.message)
+            except Exception as broken:  # whatever it is: one use case's trouble is not the others'
+                log.exception("canaries.failed", subject=subject, error=type(broken).__name__)
 
     def _prove(self, subject: str) -> None:
         """Try one use case; what does not fire is unproven from then on, and has an open incident until it fires."""

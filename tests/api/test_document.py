@@ -85,7 +85,7 @@ def run(harbour: Harbour, who: str, examples: int, phases: str) -> None:
 
 @pytest.mark.parametrize("who", ["mara", ""], ids=["signed in", "signed out"])
 def test_what_is_answered_is_what_is_documented(harbour: Harbour, who: str) -> None:
-    run(harbour, who, 2, "coverage,fuzzing" if who else "fuzzing")
+    run(harbour, who, 1, "fuzzing")  # the slow one below goes through every phase
 
 
 @pytest.mark.slow

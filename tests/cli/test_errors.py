@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import House, Live
 
-HEAVY = ("fastapi", "sqlalchemy", "aiohttp", "pydantic", "uvicorn", "cryptography")
+HEAVY = ("fastapi", "sqlalchemy", "genai_prices", "re2", "pydantic", "uvicorn", "cryptography")
 
 
 def test_help_imports_nothing_heavy() -> None:

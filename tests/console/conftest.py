@@ -28,6 +28,8 @@ from bedplate.serve import create_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .spent import Spent
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "harbour-mutual"
 NAME = "hr-policy-assistant"
 HOSTILE = "<script>alert('asked')</script><img src=x onerror=alert(1)>"
@@ -129,6 +131,15 @@ http = urllib3.PoolManager(retries=False)
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     yield from serve(tmp_path_factory.mktemp("console"))
+
+
+@pytest.fixture(scope="session")
+def spent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spent]:
+    """A house of its own, in which money was spent and evaluations were run."""
+    from .spent import spend  # noqa: PLC0415  it imports this file
+
+    for house in serve(tmp_path_factory.mktemp("spent")):
+        yield spend(house)
 
 
 def serve(data: Path, *, port: int = 0) -> Iterator[House]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,13 @@ PRICES = """\
 kind: prices
 currency: USD
 prices:
-  - {{model: "*", upstream: embedded, input: "2.50", cached_input: "1.25", output: "10.00", from: {day}, contract: "MSA 2026-114, annex 3"}}
+  - model: "*"
+    upstream: embedded
+    input: "2.50"
+    cached_input: "1.25"
+    output: "10.00"
+    from: {day}
+    contract: MSA 2026-114, annex 3
   - {{model: "future-*", input: "1.00", output: "3.00", from: 2099-01-01, contract: agreed <b>ahead</b>}}
 """
 ATTACK = """\
@@ -56,7 +63,7 @@ class Spent:
     """What was done, to be looked for on the pages."""
 
     house: House
-    today: str  # UTC day
+    span: str  # of a query: the days that were used, today included
     trial: str  # results of a run that is worse than what is live
     attack: str  # results of the red team's run
     brought: str  # results of another tool
@@ -66,7 +73,7 @@ class Spent:
         return {
             "cost": "/cost",
             "cost of one": f"/cost?use_case={NAME}&by=model",
-            "cost by team": f"/cost?by=team&stack=team&since={day_text(day(self.house) - 40)}",
+            "cost by team": f"/cost?by=team&stack=team&{self.span}",
             "prompts": "/prompts",
             "prompt": f"/prompts/{NAME}/greeting",
             "prompt file": f"/prompts/{NAME}/system",
@@ -91,7 +98,7 @@ def spend(house: House) -> Spent:
     for question in ("How many days of annual leave do I get?", "How much notice must I give?", "What is a bond?"):
         house.ask(question)
     _claims(house)
-    use(house, random.Random(7))
+    use(house, random.Random(7))  # noqa: S311  the same days every time
     tried = files(GREETING, top=1)
     made = leo.post(f"/api/use-cases/{NAME}/evals", {"files": dict(tried), "red_team": True})
     samples: list[dict[str, Any]] = [
@@ -104,15 +111,18 @@ def spend(house: House) -> Spent:
     house.at.follower.look()
     shard = house.at.journal.shard
     until(lambda: not house.at.usage.waiting(shard) or house.at.usage.roll(shard) < 0)
-    return Spent(house, day_text(today), made["results"], made["attack"]["results"], brought["results"])
+    span = f"since={day_text(today - 40)}&until={day_text(today)}"
+    return Spent(house, span, made["results"], made["attack"]["results"], brought["results"])
 
 
 def files(greeting: str, *, system: str = "", top: int = 4) -> dict[str, str]:
     """Return the files of a release with a template, a budget in money, and attacks of its own."""
     spec = (EXAMPLE / NAME / "use-case.yaml").read_text()
+    budget = "  calls_per_day: 32\n  cents_per_day: 500\n  cents_per_month: 4000\n  warn_percent: 80\n"
+    system_file = "  system: prompts/system.md\n"
     for before, after in (
-        ("  system: prompts/system.md\n", "  system: prompts/system.md\n  templates: {greeting: prompts/greeting.yaml}\n"),
-        ("  calls_per_day: 5000\n", "  calls_per_day: 5000\n  cents_per_day: 500\n  cents_per_month: 9000\n  warn_percent: 80\n"),
+        (system_file, system_file + "  templates: {greeting: prompts/greeting.yaml}\n"),
+        ("  calls_per_day: 5000\n", budget),
         ("  file: evals.yaml\n", "  file: evals.yaml\n  red_team: attacks.yaml\n"),
         ("  top: 4\n", f"  top: {top}\n"),
     ):
@@ -128,7 +138,7 @@ def release(house: House, made: Mapping[str, str]) -> None:
     """Have the assistant released, and agreed."""
     asked = house.client("leo.fischer").release(NAME, made)
     assert asked["state"] == "waiting", asked
-    house.client("hanna.osei").vote(asked["approval"], "yes", "looks right")
+    _agree(house, "hanna.osei", asked["approval"])
 
 
 def use(house: House, chance: random.Random) -> None:
@@ -162,4 +172,10 @@ def _claims(house: House) -> None:
     spec = spec.replace("domain: people", "domain: claims").replace("mara.quinn", "daniel.moreau")
     with pytest.raises(NeedsApproval) as asked:
         house.client("daniel.moreau").apply("use-case", "use-case.yaml", spec)
-    house.client("sofia.brandt").vote(asked.value.approval, "yes", "agreed")
+    _agree(house, "sofia.brandt", asked.value.approval)
+
+
+def _agree(house: House, voter: str, approval: str) -> None:
+    with suppress(NeedsApproval):  # the worker looks often, and may carry out what was granted before the vote does
+        house.client(voter).vote(approval, "yes", "agreed")
+    until(lambda: house.at.approval(approval).state == "spent")

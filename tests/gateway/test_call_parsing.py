@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests import served
 
 from bedplate.errors import InvalidInput
-from bedplate.gateway.call import MAX_BODY, Trace, entry, error_body, read
+from bedplate.gateway.call import MAX_BODY, Trace, entry, read
+from bedplate.gateway.dialects import CHAT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,9 +35,6 @@ BAD = {
     "1e400": GOOD + b',"temperature":1e400}',
     "-1e400": GOOD + b',"temperature":-1e400}',
     "5000 digits": GOOD + b',"seed":' + b"9" * 5000 + b"}",
-    "same key twice": GOOD + b',"model":"other"}',
-    "same key twice, deep": b'{"model":"default","messages":[{"role":"user","content":"a","content":"b"}]}',
-    "same key twice, escaped": GOOD + b',"\\u006dodel":"other"}',
     "arrays nested 100k": GOOD + b',"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     "objects nested 100k": GOOD + b',"x":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}",
     "lone surrogate": GOOD + b',"user":"\\ud800"}',
@@ -59,6 +57,8 @@ BAD = {
     "stream a text": GOOD + b',"stream":"true"}',
 }
 ODD = {  # legal, however odd
+    "same key twice": b'{"model":"other",' + GOOD[1:] + b',"model":"default"}',
+    "same key twice, deep": b'{"model":"default","messages":[{"role":"user","content":"a","content":"b"}]}',
     "2^64": GOOD + b',"seed":18446744073709551616}',
     "NUL escaped": json.dumps(served.ask("a\0b")).encode(),
     "bidi": json.dumps(served.ask("\u202eleave\u202c \u2066annual\u2069")).encode(),
@@ -121,8 +121,8 @@ def test_no_depth_of_nesting_breaks_it(harbour: Harbour, depth: int) -> None:
         assert "deep" in shaped(told)["message"]
 
 
-def test_a_million_keys_are_refused_to_a_client_that_sends_before_it_reads(harbour: Harbour) -> None:
-    status, told = harbour.call(GOOD + b"," + b",".join(b'"%x":1' % n for n in range(1_000_000)) + b"}")
+def test_millions_of_keys_are_refused_to_a_client_that_sends_before_it_reads(harbour: Harbour) -> None:
+    status, told = harbour.call(GOOD + b"," + b",".join(b'"%x":1' % n for n in range(2_500_000)) + b"}")
 
     assert (status, shaped(told)["code"]) == (413, "request-too-large")
 
@@ -186,7 +186,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_made_no_call(harbour: Ha
         ("PUT", "/v1/chat/completions", 405),
         ("DELETE", "/v1/chat/completions", 405),
         ("POST", "/v1/completions", 404),
-        ("POST", "/v1/embeddings", 404),
+        ("GET", "/v1/embeddings", 405),
         ("POST", "/v1/chat/completions/", 404),
         ("GET", "/v1/chat/completions/..%2f..%2fapi", 404),
         ("GET", "/v1/%00%0d%0aset-cookie:x", 404),
@@ -234,9 +234,9 @@ def test_a_persons_token_and_an_invitation_open_no_call(harbour: Harbour) -> Non
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     try:
-        read(body)
+        read(CHAT, body)
     except InvalidInput as refused:
-        error_body(refused.message, refused.code)
+        assert CHAT.error(400, refused.message, refused.code, (), "")["error"]["message"]
 
 
 JSON = st.recursive(
@@ -253,7 +253,7 @@ MESSAGES = st.lists(st.fixed_dictionaries({"role": st.text()}, optional={"conten
 )
 def test_any_json_is_read_as_it_is_or_refused(body: dict[str, Any]) -> None:
     try:
-        request = read(json.dumps(body).encode())
+        request = read(CHAT, json.dumps(body).encode())
     except InvalidInput:
         return
     assert json.dumps(request.body) == json.dumps(body)
@@ -268,3 +268,13 @@ def test_a_record_fits_its_bounds_however_much_was_found() -> None:
 
     assert len(entry(trace, "call.completed", 1, {})) < 65_536
     assert made["findings"] == ["input: IP address × 5000", "output: email address × 3"]
+
+
+def test_of_a_key_that_comes_twice_the_last_one_counts_and_goes_on() -> None:
+    """What is judged is what is sent: no upstream reads another value than the verdict did."""
+    asked = b'{"model":"approved","model":"default","messages":[{"role":"user","content":"a","content":"b"}]}'
+
+    request = read(CHAT, asked)
+
+    assert request.body == {"model": "default", "messages": [{"role": "user", "content": "b"}]}
+    assert [slot.text for slot in request.texts] == ["default", "user", "b"]

@@ -124,6 +124,12 @@ def test_an_attack_is_asked_about_and_a_question_is_not() -> None:
     assert not guard.apply("How many days of annual leave do I get?").asks
 
 
+def test_guards_that_look_for_the_same_share_their_patterns() -> None:
+    one, other = (Guard({"secrets": mode, "terms": mode}, {"terms": ["merger"]}) for mode in ("observe", "block"))
+    assert one.scanner is other.scanner
+    assert one.scanner is not Guard({"secrets": "block"}).scanner
+
+
 def test_both_directions_of_a_release_have_their_own_limit() -> None:
     guardrails = {"input": {"length": "block"}, "output": {"length": "redact"}, "max_prompt_chars": 5}
     into, out = guards(guardrails, {"max_answer_chars": 3})

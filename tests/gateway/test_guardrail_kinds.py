@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,9 @@ from bedplate.errors import InvalidInput
 from bedplate.gateway import checkdigit
 from bedplate.gateway.guardrail import Guard, find
 from bedplate.gateway.normal import read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BOTH = ("personal-data", "secrets")
 FOUND = [
@@ -73,7 +77,7 @@ LEFT = [
     "12 3.4 17 " * 30,
     "d41d8cd98f00b204e9800998ecf8427e d41d8cd98f00b204e9800998ecf8427e",
 ]
-DISGUISES = {
+DISGUISES: dict[str, Callable[[str], str]] = {
     "zero-width": "\u200b".join,
     "soft hyphens": "\u00ad".join,
     "full width": lambda text: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
@@ -145,8 +149,7 @@ def test_a_plain_reading_is_the_same_in_pieces(one: str, other: str) -> None:
         (checkdigit.nir, "255081416802538"),
     ],
 )
-def test_a_check_digit_notices_every_single_wrong_digit(check: object, number: str) -> None:
-    assert callable(check)
+def test_a_check_digit_notices_every_single_wrong_digit(check: Callable[[str], bool], number: str) -> None:
     assert check(number)
     for place in range(1, len(number)):
         for digit in set("0123456789") - {number[place]}:

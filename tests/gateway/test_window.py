@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -53,18 +52,30 @@ WHOLE = [
     "-----END RSA PRIVATE KEY-----",
 ]
 BITS = [
-    *(
-        " |  |\n|, |. |(|)|-|_|/|=|:|@|%4|é|—|\u200b|\u00ad|\u00a0|漢字|слово |the |quick brown fox |12|123 |4 ".split(
-            "|"
-        )
-    ),
-    *(
-        "pass|-----BEGIN |://|AB|GB82 |\U0001f600\ufe0f|'|\"|{|x@|@y.example|+44 |call |sk-|eyJ|proj\u0435ct ".split(
-            "|"
-        )
-    ),
-    *("falcon|password=".split("|")),
+    " ",
+    "  ",
+    "\n",
+    ", ",
+    ". ",
+    "(",
+    ")",
+    "-",
+    "_",
+    "|",
+    "/",
+    "=",
+    ":",
+    "@",
+    "%4",
+    "é",
+    "—",
+    "\u200b",
+    "\u00ad",
+    "{",
 ]
+BITS += ["漢字", "слово ", "the ", "quick brown fox ", "12", "123 ", "4 ", "pass", "-----BEGIN ", "://", "AB", "GB82 "]
+BITS += ["\U0001f600\ufe0f", "'", '"', "x@", "@y.example", "+44 ", "call ", "sk-", "eyJ", "proj\u0435ct ", "falcon"]
+BITS += ["password=", "\u00a0"]
 TRICKS: list[Callable[[str], str]] = [
     str,
     lambda text: base64.b64encode(text.encode()).decode(),
@@ -104,15 +115,16 @@ def pieces(text: str, sizes: list[int]) -> Iterable[str]:
 
 def sent(window: Window, text: str, sizes: list[int]) -> str:
     """What went out, each part as soon as the window let it."""
-    out, place, taken = [], 0, 0
-    for step in [*(partial(window.feed, piece) for piece in pieces(text, sizes)), window.end]:
-        upto = step()
-        while taken < len(window.changes) and window.changes[taken][1] <= upto:
-            start, end, instead = window.changes[taken]
-            assert start >= place, "a change of what has left already"
-            out += [text[place:start], instead]
-            place, taken = end, taken + 1
+    out, place = [], 0
+    for piece in [*pieces(text, sizes), None]:
+        upto = window.feed(piece) if piece is not None else window.end()
         assert upto >= place
+        for start, end, instead in window.changes:
+            if place <= start < upto:
+                assert end <= upto, "half a change"
+                out += [text[place:start], instead]
+            if place < end:
+                place = max(place, min(end, upto))
         out.append(text[place:upto])
         place = upto
     return "".join(out)
@@ -199,6 +211,7 @@ def test_a_private_key_is_swallowed_as_it_comes() -> None:
     assert window.changes == [(4, 31, "[redacted: private key]"), (31, 32, "")]
     assert window.feed("MIIE" * 1000) == 4032
     assert window.feed("\n-----END PRIVATE KEY----- ok ") == 4062
+    assert window.changes == [(4, 31, "[redacted: private key]"), (31, 4058, "")]
     assert window.end() == 4062
     (found,) = window.findings
     assert (found.label, found.start, found.end) == ("private key", 4, 4058)
@@ -209,6 +222,13 @@ def test_an_answer_that_is_too_long_ends_where_it_may() -> None:
     assert sent(guard.window(), "0123456789abcdef", [3]) == guard.apply("0123456789abcdef").text
     assert guard.apply("0123456789abcdef").text == "0123456789[redacted: text beyond 10 characters]"
     assert guard.apply("0123456789").findings == ()
+
+
+def test_what_begins_where_an_answer_is_too_long_gives_its_name_however_it_comes() -> None:
+    guard = Guard({"length": "redact", "personal-data": "redact"}, {"max_chars": 6})
+    text = "write jo@firm.example, or do not write at all"
+    assert guard.apply(text).text == "write [redacted: email address]"
+    assert sent(guard.window(), text, [1]) == "write [redacted: email address]"
 
 
 def test_what_is_judged_as_a_whole_lets_nothing_out_before_the_end() -> None:

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import json
+from dataclasses import replace
 
 import pytest
 
 from bedplate.bootstrap import MANIFESTS
 from bedplate.errors import NotFound, Unavailable
-from bedplate.gateway.upstream import UpstreamFailed
+from bedplate.gateway.dialects import CHAT
+from bedplate.gateway.events import Events
+from bedplate.gateway.upstream import Asked, UpstreamFailed
 from bedplate.kernel.event import Draft
 from bedplate.kernel.manifest import catalogue
 from bedplate.testing import Answers, Cuts, Fails, Hangs, MemoryLedger, ScriptedUpstream, SettableClock, found
 
-BODY: dict[str, Any] = {"model": "m", "messages": []}
+ASKED = Asked(CHAT, {"model": "m", "messages": [{"role": "user", "content": "hi"}]})
 
 
 def streamed(upstream: ScriptedUpstream) -> tuple[str, str]:
     """Return what came of a stream, and how it ended."""
 
     async def all_of_it() -> tuple[str, str]:
-        text = ""
+        text, events = "", Events()
         try:
             async with asyncio.timeout(0.05):
-                async for chunk in upstream.stream(BODY):
-                    text += chunk["choices"][0]["delta"].get("content", "")
+                async for piece in await upstream.open(replace(ASKED, stream=True)):
+                    for _, data in events.feed(piece):
+                        choices = json.loads(data)["choices"] if data != b"[DONE]" else []
+                        text += "".join(c["delta"].get("content", "") for c in choices)
         except (UpstreamFailed, TimeoutError) as ended:
             return text, type(ended).__name__
         return text, "stop"
@@ -44,13 +49,14 @@ def test_an_upstream_follows_its_script() -> None:
     ]
     assert len(upstream.seen) == 5
     whole = ScriptedUpstream(Answers("one two"), Cuts("one", 1), Fails(status=429), Hangs())
-    assert asyncio.run(whole.complete(BODY)).body["choices"][0]["message"]["content"] == "one two"
+    answer = json.loads(asyncio.run(whole.ask(ASKED)).content)
+    assert answer["choices"][0]["message"]["content"] == "one two"
     for status in (502, 429):
         with pytest.raises(UpstreamFailed) as failed:
-            asyncio.run(whole.complete(BODY))
+            asyncio.run(whole.ask(ASKED))
         assert failed.value.status == status
     with pytest.raises(TimeoutError):
-        asyncio.run(asyncio.wait_for(whole.complete(BODY), 0.05))
+        asyncio.run(asyncio.wait_for(whole.ask(ASKED), 0.05))
     asyncio.run(whole.close())
     assert whole.closed
 

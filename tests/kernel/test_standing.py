@@ -139,9 +139,10 @@ def test_what_is_declared_badly_does_not_build(manifest: Manifest) -> None:
 
 
 def test_names_carry_their_grammar() -> None:
+    planes = {manifest.plane for manifest in MANIFESTS}
     for manifest in MANIFESTS:
         assert all(a.name.startswith(f"{manifest.plane}.") and a.doc.endswith(".") for a in manifest.actions)
-        assert all(a.needs.startswith(f"{manifest.plane}:") for a in manifest.actions), manifest.plane
+        assert all(a.needs.partition(":")[0] in planes for a in manifest.actions), manifest.plane
         assert all(k.doc.endswith(".") for k in manifest.kinds)
     assert CATALOGUE.permissions == {a.needs for a in CATALOGUE.actions.values()}
 

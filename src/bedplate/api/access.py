@@ -8,6 +8,7 @@ budget. A refusal is on record; what is allowed is not, for the call itself is n
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -178,7 +179,7 @@ class Access:
         if not body:
             raise InvalidInput("no body came, so the model is not known", hint="set with_request_body for ext_authz")
         trace = self._trace(subject, actor, body, "ext_authz")
-        judged = await self._weighed(trace, dialect, "", body, frozenset())
+        judged = await (self._refused(trace, TWICE) if _twice(body) else self._weighed(trace, dialect, "", body))
         told = {"verdict": "allow", "tier": str(trace.tier), "release": trace.release, "rung": trace.rung}
         if judged.allowed:
             return Response(status_code=200, headers={f"x-bedplate-{name}": value for name, value in told.items()})
@@ -188,7 +189,7 @@ class Access:
         return Response(content, 403, {**headers, "x-bedplate-call-id": trace.id}, media_type="application/json")
 
     async def _weighed(
-        self, trace: Trace, dialect: Dialect, model: str, content: bytes, fulfils: frozenset[str]
+        self, trace: Trace, dialect: Dialect, model: str, content: bytes, fulfils: frozenset[str] = frozenset()
     ) -> Judged:
         try:
             request = call.read(dialect, content) if content else _named(dialect, model)
@@ -215,6 +216,7 @@ class Access:
         return Judged(trace, allowed=False, owing={})
 
 
+TWICE: Told = ("request", "an object of the body has a key twice", "send each key once")
 OWED: Mapping[str, Told] = {
     "draft": (
         "rung-open",
@@ -260,6 +262,22 @@ def _entity(asked: Body, name: str) -> tuple[str, str]:
     if not isinstance(found, dict) or not all(isinstance(found.get(key), str) for key in ("type", "id")):
         raise InvalidInput(f"`{name}` must be an object with a `type` and an `id`")
     return found["type"], found["id"]
+
+
+def _twice(body: bytes) -> bool:
+    """Tell whether an object has a key twice: these very bytes go on, and another reader may take the other one."""
+
+    def once(pairs: list[tuple[str, Any]]) -> None:
+        if len({key for key, _ in pairs}) != len(pairs):
+            raise KeyError
+
+    try:
+        json.loads(body, object_pairs_hook=once)
+    except KeyError:
+        return True
+    except (ValueError, RecursionError):
+        return False  # it is refused for that
+    return False
 
 
 def _named(dialect: Dialect, model: str) -> call.Request:

@@ -6,6 +6,7 @@ This is the safe mode: it runs on any ASGI server. `api.protocol` serves the sam
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
@@ -14,6 +15,7 @@ from bedplate.errors import Unauthenticated
 from bedplate.gateway.call import MAX_BODY
 from bedplate.gateway.dialect import json_bytes
 from bedplate.gateway.dialects import CHAT, MESSAGES, SERVED
+from bedplate.gateway.session import Answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -22,11 +24,13 @@ if TYPE_CHECKING:
 
     from bedplate.bootstrap import Installation
     from bedplate.gateway.dialect import Dialect
-    from bedplate.gateway.session import Answer, Headers
+    from bedplate.gateway.session import Headers
 
 MAX_DRAINED = 4 * MAX_BODY
 NO_KEY = "send the use case's key: Authorization: Bearer bpk_... (or x-api-key)"
 TOO_LARGE = f"the body is larger than {MAX_BODY} bytes"
+UNFORESEEN = "the gateway failed on this call"
+log = logging.getLogger("uvicorn.error")
 
 
 class Chat:
@@ -54,6 +58,13 @@ class Chat:
         else:
             await self._complete(scope, receive, send, secret, dialect)
 
+    async def _answer(self, secret: str, body: bytes, dialect: Dialect, scope: Scope) -> Answer:
+        try:
+            return await self._at.door.complete(secret, body, dialect, scope["headers"])
+        except Exception:
+            log.exception(UNFORESEEN)
+            return Answer(500, [("connection", "close")], refusal(dialect, 500, UNFORESEEN, "internal"))
+
     async def _complete(self, scope: Scope, receive: Receive, send: Send, secret: str, dialect: Dialect) -> None:
         try:
             body = await _body(scope, receive)
@@ -66,7 +77,7 @@ class Chat:
         task = asyncio.current_task()
         leaving = asyncio.ensure_future(_gone(receive, task))
         try:
-            answer = await self._at.door.complete(secret, body, dialect, scope["headers"])
+            answer = await self._answer(secret, body, dialect, scope)
             if answer.events is not None:
                 await _events(send, answer, answer.events)
             else:
@@ -88,6 +99,12 @@ def secret_of(headers: Sequence[tuple[bytes, bytes]]) -> str:
     return next((v.decode("latin-1").strip() for k, v in headers if k == b"x-api-key"), "")
 
 
+def length_of(headers: Sequence[tuple[bytes, bytes]]) -> int:
+    """Return how long a request says that its body is, in bytes; 0 where it does not."""
+    told = next((v for k, v in headers if k == b"content-length"), b"")
+    return int(told[:20]) if told.isdigit() else 0
+
+
 def refusal(dialect: Dialect, status: int, message: str, code: str) -> bytes:
     """Return an error of the protocol, before there is a call."""
     return json_bytes(dialect.error(status, message, code, (), ""))
@@ -103,9 +120,7 @@ def models(at: Installation, secret: str, headers: Sequence[tuple[bytes, bytes]]
         return 401, [("www-authenticate", "Bearer")], refusal(dialect, 401, str(error), error.code)
     if anthropic:
         epoch = "1970-01-01T00:00:00Z"  # not known here
-        data: list[dict[str, Any]] = [
-            {"id": n, "type": "model", "display_name": n, "created_at": epoch} for n in names
-        ]
+        data: list[dict[str, Any]] = [{"id": n, "type": "model", "display_name": n, "created_at": epoch} for n in names]
         ends = {"first_id": names[0] if names else None, "last_id": names[-1] if names else None, "has_more": False}
         return 200, [], json_bytes({"data": data, **ends})
     data = [{"id": n, "object": "model", "created": 0, "owned_by": "bedplate"} for n in names]
@@ -117,8 +132,7 @@ async def _body(scope: Scope, receive: Receive) -> bytes | None:
 
     What is too large is still taken in and thrown away, up to a bound: a client that only sends would never read why.
     """
-    told = next((v for k, v in scope["headers"] if k == b"content-length"), b"")
-    if told.isdigit() and int(told) > MAX_DRAINED:
+    if length_of(scope["headers"]) > MAX_DRAINED:
         return None
     body, length, more = bytearray(), 0, True
     while more and length <= MAX_DRAINED:

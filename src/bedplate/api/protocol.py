@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from bedplate.gateway.call import MAX_BODY
 from bedplate.gateway.dialects import SERVED
 
-from .chat import MAX_DRAINED, NO_KEY, TOO_LARGE, refusal, secret_of
+from .chat import MAX_DRAINED, NO_KEY, TOO_LARGE, UNFORESEEN, length_of, refusal, secret_of
 
 if TYPE_CHECKING:
     from collections import deque
@@ -42,6 +42,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     cycle: Any  # uvicorn's, or ours: it has what the connection asks of one
     pipeline: deque[tuple[Any, Any]]
+    answering: GatewayCycle | None = None  # whose turn it is, while others may wait behind it
 
     def __init__(self, *args: Any, **more: Any) -> None:  # noqa: ANN401  uvicorn's own
         super().__init__(*args, **more)
@@ -53,6 +54,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         self._head = 0
+        self._headed = False
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -63,7 +65,8 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header, as far as a head may go."""
         self._grown(len(name) + len(value))
-        super().on_header(name, value)
+        if not self._headed:  # what trails a body is no header of it (RFC 9110, 6.5.1): no key comes that late
+            super().on_header(name, value)
 
     def _grown(self, size: int) -> None:
         self._head += size
@@ -72,6 +75,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Serve the protocols' paths here, and hand on everything else."""
+        self._headed = True
         dialect = BY_PATH.get(self.url.partition(b"?")[0])
         door = self._door
         if dialect is None or door is None or self.parser.get_method() != b"POST" or self.parser.should_upgrade():
@@ -81,10 +85,10 @@ class GatewayProtocol(HttpToolsProtocol):
         before = self.cycle
         cycle = GatewayCycle(self, door, dialect, keep_alive=keep)
         self.cycle = cycle
-        if self.expect_100_continue:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self.transport.is_closing():
+            return  # what comes behind a last request is not read
         if before is None or before.response_complete:
-            cycle.current = True
+            cycle.begin()
         else:  # pipelined: its turn comes when what was asked before is answered
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, None))
@@ -105,14 +109,13 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:  # noqa: ANN401  uvicorn's own types, or ours
         if isinstance(cycle, GatewayCycle):
-            cycle.current = True
-            cycle.start_if_ready()
+            cycle.begin()
         else:
             super()._start_asgi_task(cycle, app)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End what is being answered: the upstream is stopped, and what happened so far is on record."""
-        cycles = [self.cycle, *(cycle for cycle, _ in self.pipeline)]
+        cycles = [self.answering, self.cycle, *(cycle for cycle, _ in self.pipeline)]
         super().connection_lost(exc)
         for cycle in cycles:
             if isinstance(cycle, GatewayCycle):
@@ -126,7 +129,9 @@ class GatewayCycle:
         self._protocol, self._door, self._dialect = protocol, door, dialect
         self._transport, self._flow = protocol.transport, protocol.flow
         self._headers = protocol.headers
-        self._parts: list[bytes] = []
+        self._expects = protocol.expect_100_continue
+        self._secret = ""
+        self._body: bytes | bytearray = b""
         self._size = 0
         self._whole = False
         self._task: asyncio.Task[None] | None = None
@@ -142,14 +147,34 @@ class GatewayCycle:
         if self.response_complete:
             return
         self._size += len(body)
-        if self._size <= MAX_BODY:
-            self._parts.append(body)
-        else:
-            self._parts.clear()
+        if self._size > MAX_BODY:
+            self._body = b""
             if self._size > MAX_DRAINED and self.current:
                 self._too_large()
+        elif not self._body:
+            self._body = body
+        else:  # not a list of its pieces: there may be as many as there are bytes
+            if type(self._body) is bytes:
+                self._body = bytearray(self._body)
+            self._body += body
         if not self.current and self._size > HIGH_WATER_LIMIT:
             self._flow.pause_reading()
+
+    def begin(self) -> None:
+        """Note that its turn has come. What is refused for its head alone is refused before its body is here."""
+        self.current = True
+        self._protocol.answering = self
+        self._secret = secret_of(self._headers)
+        if not self._secret:
+            content = refusal(self._dialect, 401, NO_KEY, "unauthenticated")
+            self._send(401, [("www-authenticate", "Bearer")], content)
+            return
+        if length_of(self._headers) > MAX_DRAINED:
+            self._too_large()
+            return
+        if self._expects:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.start_if_ready()
 
     def complete(self) -> None:
         """Note that the request is whole."""
@@ -165,14 +190,8 @@ class GatewayCycle:
         if self._size > MAX_BODY:
             self._too_large()
             return
-        secret = secret_of(self._headers)
-        if not secret:
-            content = refusal(self._dialect, 401, NO_KEY, "unauthenticated")
-            self._send(401, [("www-authenticate", "Bearer")], content)
-            return
-        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts = []
-        task = self._protocol.loop.create_task(self._answered(secret, body))
+        body, self._body = bytes(self._body), b""
+        task = self._protocol.loop.create_task(self._answered(self._secret, body))
         self._task = task
         tasks = self._protocol.tasks
         tasks.add(task)
@@ -199,19 +218,19 @@ class GatewayCycle:
             if not self.disconnected:
                 raise
         except Exception:
-            log.exception("the gateway failed on a call")
+            log.exception(UNFORESEEN)
             if self.response_complete or self._begun:
                 self._transport.close()
             else:
                 self.keep_alive = False
-                self._send(500, [], refusal(self._dialect, 500, "an unforeseen error", "internal"))
+                self._send(500, [], refusal(self._dialect, 500, UNFORESEEN, "internal"))
 
     _begun = False
 
     async def _stream(self, answer: Answer) -> None:
         self._begun = True
         transport, flow = self._transport, self._flow
-        head = [STATUS_LINE[answer.status], EVENTS_HEAD, *_lines(answer.headers)]
+        head = [STATUS_LINE[answer.status], *self._dated(), EVENTS_HEAD, *_lines(answer.headers)]
         transport.write(b"".join([*head, b"" if self.keep_alive else b"connection: close\r\n", b"\r\n"]))
         async with aclosing(cast("AsyncGenerator[bytes, None]", answer.events)) as events:
             async for event in events:
@@ -230,9 +249,13 @@ class GatewayCycle:
 
     def _send(self, status: int, headers: Headers, content: bytes) -> None:
         close = b"" if self.keep_alive else b"connection: close\r\n"
-        pieces = [STATUS_LINE[status], JSON_HEAD % len(content), *_lines(headers), close, b"\r\n", content]
-        self._transport.write(b"".join(pieces))
+        head = [STATUS_LINE[status], *self._dated(), JSON_HEAD % len(content), *_lines(headers)]
+        self._transport.write(b"".join([*head, close, b"\r\n", content]))
         self._done()
+
+    def _dated(self) -> list[bytes]:
+        """Return the headers that the server adds to every answer: the date, which it writes anew each second."""
+        return [b"%b: %b\r\n" % pair for pair in self._protocol.server_state.default_headers]
 
     def _done(self) -> None:
         self.response_complete = True

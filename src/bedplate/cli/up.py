@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 GRACE_S = 3  # open event streams would hold up the end for ever
+BACKLOG = 2048  # connections that may wait
 HEALTHY_S = 30  # a process that starts on a busy machine must not be taken for one that hangs
 
 
@@ -94,9 +95,20 @@ def _serve_together(config: uvicorn.Config, sock: socket.socket, ready: Callable
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
+    # A process takes as many waiting connections at once as its queue may hold. With a queue of one each takes one and
+    # the next is whoever is free; the kernel's own queue, which that shortens too, is made long again from here.
+    config.backlog = 1
     together = Multiprocess(config, sockets=[sock])
+    threading.Thread(target=_long_queue, args=(sock,), daemon=True).start()
     threading.Thread(target=_once_answering, args=(sock, ready), daemon=True).start()
     together.run()
+
+
+def _long_queue(sock: socket.socket) -> None:
+    """Keep the queue of waiting connections long, whenever a process began to listen."""
+    while True:
+        sock.listen(BACKLOG)
+        time.sleep(0.2)
 
 
 def _once_answering(sock: socket.socket, ready: Callable[[], None]) -> None:
@@ -119,7 +131,7 @@ def _bound(at: Settings) -> socket.socket:
     """Listen before anything is opened: a port that is taken is told at once, and the folder is left alone."""
     try:
         listening = socket.create_server(
-            (at.host, at.port), family=socket.AF_INET6 if ":" in at.host else socket.AF_INET, backlog=2048
+            (at.host, at.port), family=socket.AF_INET6 if ":" in at.host else socket.AF_INET, backlog=BACKLOG
         )
     except OSError as wrong:
         why = wrong.strerror or str(wrong)

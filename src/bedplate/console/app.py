@@ -14,10 +14,29 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
-from . import approvals, calls, cost, evals, home, incidents, ledger, portfolio, prompts, session, usecase
+from bedplate.paths.feedback import Desk, Parts
+
+from . import (
+    approvals,
+    calls,
+    cost,
+    evals,
+    guardrails,
+    home,
+    incidents,
+    ledger,
+    portfolio,
+    prompts,
+    session,
+    tail,
+    upstreams,
+    usecase,
+)
+from .findings import Findings
 from .guard import Guard
 from .problem import TITLES, Problem
 from .render import environment
+from .tail import Viewers
 from .tally import Tally
 from .visit import Console, Visit, signed_in
 
@@ -28,7 +47,22 @@ if TYPE_CHECKING:
     from bedplate.bootstrap import Installation
 
 log = structlog.get_logger(__name__)
-PLANES = (session, home, portfolio, usecase, approvals, incidents, calls, cost, prompts, evals, ledger)
+PLANES = (
+    session,
+    home,
+    portfolio,
+    usecase,
+    approvals,
+    incidents,
+    tail,  # its address would be a call's
+    calls,
+    guardrails,
+    upstreams,
+    cost,
+    prompts,
+    evals,
+    ledger,
+)
 OTHER_SITE = Problem(
     403,
     "Refused: this was not sent from a page of this console",
@@ -37,10 +71,27 @@ OTHER_SITE = Problem(
 )
 
 
+def open_desk(at: Installation) -> Desk:
+    """Make the desk that takes what people say of findings; one, for it keeps count of who speaks how fast."""
+    return Desk(
+        Parts(
+            engine=at.engine,
+            governor=at.governor,
+            follower=at.follower,
+            calls=at.calls,
+            journal=at.journal,
+            vault=at.vault,
+            clock=at.clock,
+            identities=at.identities,
+        )
+    )
+
+
 def create(at: Installation) -> Starlette:
     """Build the console over an installation. Mount it at `/`."""
-    console = Console(at, environment(), Tally(at.calls), at.clock())
-    routes: list[BaseRoute] = [page.route(console) for plane in PLANES for page in plane.PAGES]
+    console = Console(at, environment(), Tally(at.calls), Findings(at.calls), open_desk(at), Viewers(), at.clock())
+    routes: list[BaseRoute] = [stream.route(console) for stream in tail.STREAMS]
+    routes += [page.route(console) for plane in PLANES for page in plane.PAGES]
     folder = resources.files("bedplate.console").joinpath("static")
     routes.append(Mount("/static", StaticFiles(directory=str(folder))))
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import PlainTextResponse
 
-from bedplate.errors import Tampered
+from bedplate.errors import InvalidInput, Tampered
 from bedplate.evidence.views import prove, sealed_size
+from bedplate.gateway.price import UNKNOWN_ID
+from bedplate.gateway.search import ANY, Cursor, Wanted
+from bedplate.models.feedback import checked
+from bedplate.models.governance import GIVE_FEEDBACK
+from bedplate.paths.feedback import Giver
 from bedplate.portfolio import views as portfolio
 from bedplate.store.proof import Proof, verify
 
+from .conversation import conversation
+from .difference import FIELDS, changed, sides
+from .filters import CHOICES, filters, sees_cost
+from .findings import told, word_of
 from .visit import PAGE, Page, Visit
 
 if TYPE_CHECKING:
@@ -20,23 +28,24 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-VERDICTS = ("allow", "deny", "ask")
-MAX_PAGES = 20  # a search reads every page before the one that is shown
+    from bedplate.gateway.views import Call
+
+    from .conversation import Turn
+    from .difference import Sides
+
+NEIGHBOURS = 8
+NEAR = 4_096  # records looked at for them
 SHOWN = (
     "use_case",
     "route",
+    "dialect",
     "key",
-    "started",
-    "ended",
     "tier",
     "rung",
-    "release",
     "model",
     "upstream",
-    "prompt",
+    "attempts",
     "index",
-    "tokens_in",
-    "tokens_out",
     "request_sha256",
     "answer_sha256",
     "error",
@@ -61,21 +70,34 @@ class Checking:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A finding of a call, and what people said of it: None while nobody has. `word` is what feedback calls it."""
+
+    way: str
+    label: str
+    times: str
+    word: str
+    right: bool | None
+
+
 def calls(visit: Visit) -> Response:
     """Search calls, newest first."""
-    at, page = visit.at, min(visit.number("page", 1), MAX_PAGES)
-    use_case, verdict, text = visit.query("use_case"), visit.query("verdict"), visit.query("text")
-    subject = f"usecase/{use_case}" if use_case else ""
-    wanted = verdict if verdict in VERDICTS else ""
-    found = at.calls.search(use_case=subject, verdict=wanted, text=text, limit=page * PAGE + 1)
+    at, asked = visit.at, filters(visit)
+    found = at.calls.page(asked.wanted, before=visit.query("before"), limit=PAGE) if not asked.problem else None
     return visit.show(
         "calls.html",
-        calls=found[(page - 1) * PAGE : page * PAGE],
-        more=len(found) > page * PAGE and page < MAX_PAGES,
-        page=page,
-        given={"use_case": use_case, "verdict": verdict, "text": text},
-        verdicts=VERDICTS,
+        asked.problem.status if asked.problem else 200,
+        filters=asked,
+        found=found,
+        rows=rows(visit, found.calls) if found else [],
+        summary=summary(found.calls) if found else None,
+        before=visit.query("before"),
+        choices=CHOICES,
         cases=[(c.id, c.title) for c in portfolio.use_cases(at.engine)],
+        models=sorted({model for recipe in at.follower.snapshot.recipes.values() for model in recipe.named}),
+        labels=visit.console.findings.labels(),
+        any=ANY,
     )
 
 
@@ -84,9 +106,46 @@ def call(visit: Visit) -> Response:
     return _call(visit, None)
 
 
+def compare(visit: Visit) -> Response:
+    """Show a call beside another: the fields that differ, and word by word what was said."""
+    at = visit.at
+    after, other = at.calls.get(visit.part("id")), visit.query("with").strip()
+    before = at.calls.get(other) if other else None
+    texts, hidden = [], False
+    if before is not None:
+        said = [at.content(visit.by, one) for one in (before, after)]
+        hidden = any(one is None for one in said)
+        texts = [] if hidden else _texts(*(conversation(one or {}) for one in said))
+    seen = all(sees_cost(visit, c.entry["use_case"]) for c in (before, after) if c is not None)
+    return visit.show(
+        "call_diff.html",
+        after=after,
+        before=before,
+        fields=[n for n in FIELDS if n != "cost_nano" or seen],
+        differ=changed(before.entry, after.entry) if before is not None else [],
+        texts=texts,
+        hidden=hidden,
+        near=_neighbours(visit, after),
+        id=after.id,
+    )
+
+
+def mark(visit: Visit) -> Response:
+    """Say of a finding that it was right, or wrong; kept as feedback about the call."""
+    at, label = visit.at, visit.said("label")
+    found = at.calls.get(visit.part("id"))
+    if label not in {known for _, known, _ in told(found.entry)}:
+        raise InvalidInput("This was not found in this call.", hint="Choose one of its findings.")
+    if visit.said("right") not in {"yes", "no"}:
+        raise InvalidInput("Say whether the finding is right.", hint="Right, or wrong.")
+    said = checked("label", word_of(label, right=visit.said("right") == "yes"))
+    visit.console.desk.give(Giver(f"person/{visit.by}"), found.id, said)
+    return visit.go(f"/calls/{found.id}#findings")
+
+
 def check(visit: Visit) -> Response:
     """Make the proof of a call and verify it, step by step."""
-    checking = checked(visit, make_proof(visit, visit.part("id")))
+    checking = verified(visit, make_proof(visit, visit.part("id")))
     if visit.fragment:
         return visit.show("_proof.html", checking=checking, id=visit.part("id"))
     return _call(visit, checking)
@@ -108,7 +167,7 @@ def make_proof(visit: Visit, call_id: str) -> Proof:
     return prove(at.engine, shard, name, row.seq, row.entry, at.anchor.prove)
 
 
-def checked(visit: Visit, proof: Proof) -> Checking:
+def verified(visit: Visit, proof: Proof) -> Checking:
     """Verify a proof as anybody could, from its text and the public keys alone."""
     at = visit.at
     witnesses = [at.witness_key] if at.witness_key is not None else []
@@ -133,35 +192,124 @@ def checked(visit: Visit, proof: Proof) -> Checking:
     return Checking(steps, fault, size)
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A call as a row. `cost` is in nano-US-dollars, -1 for people who may not see it."""
+
+    call: Call
+    cost: int
+    priced: bool
+    findings: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The calls of a page, added up; `median_us` of those that were answered."""
+
+    calls: int
+    refused: int
+    failed: int
+    tokens: int
+    nano: int
+    median_us: int
+    first: int
+    last: int
+
+
+def rows(visit: Visit, found: Sequence[Call]) -> list[Shown]:
+    """Turn calls into rows."""
+    sees = {subject: sees_cost(visit, subject) for subject in {c.entry["use_case"] for c in found}}
+    return [shown(c, sees_it=sees[c.entry["use_case"]]) for c in found]
+
+
+def shown(call: Call, *, sees_it: bool) -> Shown:
+    """Turn one call into a row."""
+    entry = call.entry
+    found = dict.fromkeys(f"{label}{times}" for _, label, times in told(entry))
+    why = "; ".join(str(reason[1]) for reason in entry["reasons"]) or entry["error"]
+    nano = int(entry.get("cost_nano", 0)) if sees_it else -1
+    return Shown(call, nano, entry.get("price", "") not in {"", UNKNOWN_ID}, tuple(found), why)
+
+
+def summary(found: Sequence[Call]) -> Summary | None:
+    """Add up the calls of a page; None of none."""
+    if not found:
+        return None
+    entries = [c.entry for c in found]
+    times = sorted(int(e.get("latency_us", 0)) for e in entries if e["verdict"] == "allow" and e["status"] == "ok")
+    return Summary(
+        calls=len(found),
+        refused=sum(e["verdict"] != "allow" for e in entries),
+        failed=sum(e["status"] in {"failed", "aborted"} for e in entries),
+        tokens=sum(e["tokens_in"] + e["tokens_out"] for e in entries),
+        nano=sum(int(e.get("cost_nano", 0)) for e in entries),
+        median_us=times[len(times) // 2] if times else 0,
+        first=found[-1].at,
+        last=found[0].at,
+    )
+
+
 def _call(visit: Visit, checking: Checking | None) -> Response:
     at = visit.at
     found = at.calls.get(visit.part("id"))
+    entry = found.entry
     content = at.content(visit.by, found)
+    said = at.calls.feedback(found.id)
+    model, standing = at.model(), at.follower.snapshot.standings.get(entry["use_case"])
+    domain = standing.domain if standing is not None else ""
     return visit.show(
         "call.html",
         call=found,
-        entry=found.entry,
-        fields=[(name, found.entry[name]) for name in SHOWN if found.entry.get(name) not in {"", None}],
-        said=None if content is None else _said(content),
+        entry=entry,
+        fields=[(name, entry[name]) for name in SHOWN if entry.get(name) not in {"", None, 0}],
+        said=None if content is None else conversation(content, entry["passages"]),
+        parameters=None if content is None else content.get("parameters"),
+        marks=_marks(entry, said),
+        feedback=[(one, visit.console.desk.content(visit.by, one)) for one in said],
+        may_say=model is not None and model.authority.allowed(visit.by, GIVE_FEEDBACK.needs, domain),
+        sees_cost=sees_cost(visit, entry["use_case"]),
+        priced=entry.get("price", "") not in {"", UNKNOWN_ID},
+        near=_neighbours(visit, found),
         checking=checking,
         id=found.id,
     )
 
 
-def _said(content: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return what was said as (role, text); content in parts is written as JSON."""
-    said = []
-    for message in content.get("messages", []):
-        text = message.get("content", "")
-        said.append(
-            (str(message.get("role", "")), text if isinstance(text, str) else json.dumps(text, ensure_ascii=False))
-        )
-    return [*said, ("answer", str(content.get("answer", "")))]
+def _marks(entry: dict[str, Any], said: Sequence[Call]) -> list[Mark]:
+    judged = {one.entry["value"]: one.at for one in reversed(said) if one.entry["feedback"] == "label"}
+    marks = []
+    for way, label, times in told(entry):
+        wrong, right = (judged.get(word_of(label, right=is_right), 0) for is_right in (False, True))
+        marks.append(Mark(way, label, times, word_of(label), None if not (wrong or right) else right > wrong))
+    return marks
+
+
+def _neighbours(visit: Visit, call: Call) -> list[Call]:
+    """Return calls of the same use case and route: those just before this one, and the newest."""
+    wanted = Wanted(subject=call.entry["use_case"], route=call.entry["route"])
+    here = Cursor(call.at, call.shard, call.seq).text()
+    before = visit.at.calls.page(wanted, before=here, limit=NEIGHBOURS, most=NEAR).calls
+    newest = visit.at.calls.page(wanted, limit=3, most=NEAR).calls
+    known = {call.id, *(c.id for c in before)}
+    return [*(c for c in newest if c.id not in known and c.at >= call.at), *before]
+
+
+def _texts(before: Sequence[Turn], after: Sequence[Turn]) -> list[Sides]:
+    """Put what was said side by side: what was asked, turn by turn as far as the roles agree, and the answer."""
+    pairs = []
+    for n in range(max(len(before), len(after)) - 1):
+        left, right = (turns[n] if n < len(turns) - 1 else None for turns in (before, after))
+        role = (right or left or before[-1]).role
+        pairs.append(sides(role, left.text if left else "", right.text if right else ""))
+    return [*pairs, sides("answer", before[-1].text, after[-1].text)] if before and after else pairs
 
 
 PAGES = (
     Page("/calls", calls),
     Page("/calls/{id}", call),
+    Page("/calls/{id}/diff", compare),
+    Page("/calls/{id}/findings", mark, "POST"),
     Page("/calls/{id}/check", check, "POST"),
     Page("/calls/{id}/proof", download),
 )

@@ -16,6 +16,8 @@ PLACES = (
     ("/approvals", "Approvals"),
     ("/incidents", "Incidents"),
     ("/calls", "Calls"),
+    ("/guardrails", "Guardrails"),
+    ("/upstreams", "Upstreams"),
     ("/cost", "Cost"),
     ("/prompts", "Prompts"),
     ("/evals", "Evals"),

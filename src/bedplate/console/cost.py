@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import PlainTextResponse
@@ -12,6 +13,7 @@ from bedplate.gateway import cost
 from bedplate.gateway.forecast import WINDOW, month_of
 from bedplate.gateway.governance import READ_COST
 from bedplate.gateway.limit import Limits
+from bedplate.gateway.price import nano
 from bedplate.gateway.usage import day_of, day_text
 from bedplate.incidents import views as incidents
 from bedplate.kernel.clock import DAY
@@ -58,7 +60,9 @@ def costs(visit: Visit) -> Response:
     drawn = layers(days, first, last, _itself if stack == "use-case" else lambda s: of.get(s, ""))
     limits = {s: most for s, most in limits_of(visit, seen).items() if mine(s)}
     this = {s: d for s, d in cost.daily(at.engine, month_of(today)[0], today).items() if mine(s)}
-    comes = cost.together([f for s, f in cost.forecasts(at.engine, today).items() if mine(s)])
+    led = [f for s, f in cost.forecasts(at.engine, today).items() if mine(s)]
+    judged = [f.days for f in led if f.judged]
+    comes = replace(cost.together(led), days=min(judged, default=0))
     spread = month(this, today, comes, limits[subject].nano_per_month if subject in limits else 0)
     model = at.model()
     domains = model.domains if model is not None else {}
@@ -88,6 +92,7 @@ def costs(visit: Visit) -> Response:
         twin=drawn.rows[:TWIN],
         month=spread,
         comes=comes,
+        young=len(led) - len(judged),
         last=day_text(spread.last),
         bars=bars[:PAGE],
         more_bars=max(0, len(bars) - PAGE),
@@ -180,7 +185,7 @@ def _owed(
     rows = defaultdict(list)
     for row in cost.showback(visit.at.engine, first, last, seen):
         if not subject or subject == f"usecase/{row['use_case']}":
-            rows[str(row["team"])].append(row)
+            rows[str(row["team"])].append({**row, "cost_nano": nano(str(row["cost_usd"]))})
     teams = cost.costs(visit.at.engine, "team", first, last, subject=subject, domains=seen)
     return [(team, rows[team.name]) for team in teams]
 

@@ -29,12 +29,16 @@ SHOWS = ("all", "failed", "passed", "refused")
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """One run as it is shown. `needed` percent is what its lower bound must reach; 0 where nobody said."""
+    """One run as it is shown. `needed` percent is what its lower bound must reach; 0 where nobody said.
+
+    `source` is the tool whose word it is, of what was brought in.
+    """
 
     row: dict[str, Any]
     needed: int
     number: int  # of its release; 0: a trial of what was not released
     attack: bool
+    source: str = ""
 
     @property
     def id(self) -> str:
@@ -42,10 +46,16 @@ class Ran:
         return str(self.row["results"])
 
     @property
+    def comparable(self) -> bool:
+        """Whether it asked what the live release was asked, so that the two can be put side by side."""
+        return not self.attack and self.row["purpose"] != IMPORT
+
+    @property
     def what(self) -> str:
         """In a few words."""
         tried = "trial, red team" if self.attack else "trial"
-        return {TRIAL: tried, RED_TEAM: "red team", IMPORT: "brought in"}.get(str(self.row["purpose"]), "evals")
+        brought = f"brought in from {self.source}" if self.source else "brought in"
+        return {TRIAL: tried, RED_TEAM: "red team", IMPORT: brought}.get(str(self.row["purpose"]), "evals")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +80,10 @@ class Pair:
 
 
 def overview(visit: Visit) -> Response:
-    """List use cases, each with its newest run of its own suite, and of the red team."""
-    cases = portfolio.use_cases(visit.at.engine)
+    """List use cases, each with its newest run of its own suite, and of the red team; first those that are live."""
+    cases = sorted(portfolio.use_cases(visit.at.engine), key=_live_first)
     page = visit.number("page", 1)
-    shown = [(case, _newest(visit, case, "evals"), _newest(visit, case, RED_TEAM)) for case in _page(cases, page)]
+    shown = [(case, newest(visit, case), newest(visit, case, RED_TEAM)) for case in _page(cases, page)]
     pages = max(1, -(-len(cases) // PAGE))
     return visit.show("evals.html", cases=shown, page=page, pages=pages)
 
@@ -94,7 +104,7 @@ def run(visit: Visit) -> Response:
     told = _told(visit, case, [row])[0]
     samples = views.samples(visit.at.engine, told.id)
     show = visit.query("show") if visit.query("show") in SHOWS else SHOWS[0]
-    wanted = [o for o in samples if _wanted(o, show)]
+    wanted = sorted((o for o in samples if _wanted(o, show)), key=_failed_first)
     page = visit.number("page", 1)
     return visit.show(
         "eval_run.html",
@@ -134,18 +144,14 @@ def compare(visit: Visit) -> Response:
     )
 
 
-def told_newest(visit: Visit, case: UseCase) -> Ran | None:
-    """Return the newest run of a use case's own suite, for its page; None if there is none."""
-    return _newest(visit, case, "evals")
+def newest(visit: Visit, case: UseCase, purpose: str = "evals") -> Ran | None:
+    """Return the newest run of a use case's own suite, or for another purpose; None if there is none."""
+    found = views.evaluations(visit.at.engine, case.subject, 1, purpose)
+    return _told(visit, case, found)[0] if found else None
 
 
 def _case(visit: Visit) -> UseCase:
     return portfolio.use_case(visit.at.engine, f"usecase/{visit.part('id')}")
-
-
-def _newest(visit: Visit, case: UseCase, purpose: str) -> Ran | None:
-    found = views.evaluations(visit.at.engine, case.subject, 1, purpose)
-    return _told(visit, case, found)[0] if found else None
 
 
 def _told(visit: Visit, case: UseCase, rows: list[dict[str, Any]]) -> list[Ran]:
@@ -155,7 +161,7 @@ def _told(visit: Visit, case: UseCase, rows: list[dict[str, Any]]) -> list[Ran]:
     for row in rows:
         attack = row["purpose"] == RED_TEAM or (row["purpose"] == TRIAL and row["name"].startswith(redteam.FILE))
         needed = redteam.PASS_PERCENT if attack else percents[row["release"]]
-        found.append(Ran(row, needed, numbers.get(row["release"], 0), attack))
+        found.append(Ran(row, needed, numbers.get(row["release"], 0), attack, _source(visit, case, row)))
     return found
 
 
@@ -165,6 +171,13 @@ def _percent(visit: Visit, release: str) -> int:
         return releases.bundle(visit.at.engine, release).pass_percent
     except BedplateError:
         return 0
+
+
+def _source(visit: Visit, case: UseCase, row: dict[str, Any]) -> str:
+    if row["purpose"] != IMPORT:
+        return ""
+    kept = row if "config" in row else views.evaluation_named(visit.at.engine, case.subject, row["results"])
+    return str(kept["config"].get("source", ""))
 
 
 def _baseline(visit: Visit, case: UseCase) -> str:
@@ -210,6 +223,14 @@ def _wanted(outcome: Outcome, show: str) -> bool:
     if show == "refused":
         return bool(outcome.blocked)
     return show == "all" or outcome.passed == (show == "passed")
+
+
+def _live_first(case: UseCase) -> bool:
+    return not case.release
+
+
+def _failed_first(outcome: Outcome) -> bool:
+    return outcome.passed
 
 
 def _page(found: Any, page: int) -> Any:  # noqa: ANN401  any sequence

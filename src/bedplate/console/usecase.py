@@ -20,6 +20,7 @@ from bedplate.releases import views as release_views
 from . import chart
 from .approvals import shown
 from .home import said
+from .tile import tiles
 from .visit import Page, Visit
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def use_case(visit: Visit) -> Response:
         events=[(e, said(visit, e.kind)) for e in evidence.events(at.engine, stream=subject, limit=TIMELINE)],
         may_suspend=_may(visit, model, SUSPEND.needs, case.domain),
         may_resume=_may(visit, model, RESUME.needs, case.domain),
+        tiles=tiles(visit, case),
     )
 
 

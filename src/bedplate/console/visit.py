@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
     from bedplate.bootstrap import Installation
 
+    from bedplate.paths.feedback import Desk
+
+    from .findings import Findings
     from .ledger import Checked
+    from .tail import Viewers
     from .tally import Tally
 
 log = structlog.get_logger(__name__)
@@ -41,6 +45,9 @@ class Console:
     at: Installation
     environment: Environment
     tally: Tally
+    findings: Findings
+    desk: Desk
+    viewers: Viewers
     opened: int
     checked: Checked | None = None
 

@@ -6,13 +6,13 @@ house, and nothing is charged. Controls are tried by the decision that calls of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bedplate.errors import Unavailable
 from bedplate.kernel.control import Control, owed
-from bedplate.kernel.decision import Allow, decide
 
 from .call import Trace, sha256
 from .dialect import Said, json_bytes
@@ -26,7 +26,6 @@ from .upstream import Reply, Spoken
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from bedplate.kernel.decision import Case
     from bedplate.kernel.model import TierPlan
 
     from .door import Door
@@ -136,6 +135,8 @@ class Canaries:
         recipe, plan = self._of(subject)
         if recipe is None or plan is None:
             return []
+        if not self._door.parts.recorder.healthy:
+            raise Unavailable("calls cannot be recorded now, so none is tried", hint="see /readyz")
         found = await self._by_controls(subject, plan)
         found += await self._model(subject)
         found += await self._length(subject, plan)
@@ -159,10 +160,8 @@ class Canaries:
         standing = parts.follower.snapshot.standings[subject]
         trace = Trace(parts.identify(), subject, CANARY_KEY, "canary", parts.clock(), sha256(b""), dialect="control")
         trace.tier, trace.rung, trace.release = standing.tier, standing.rung.name.lower(), standing.release
-        there = owed(parts.controls, "call", CALL.name, plan.controls)
         for control in own:
-            verdict = decide(_of_a_call(control.canary()), there)
-            said = () if isinstance(verdict, Allow) else verdict.reasons
+            said = self._door.provoked(control.canary(), plan)
             trace.reasons += [(r.control, r.why, r.fix) for r in said if r.control == control.name][:1]
         await self._door.refused(trace)
         fired = {name for name, _, _ in trace.reasons}
@@ -263,11 +262,6 @@ def _guarded(recipe: Recipe) -> Iterator[Guarded]:
             found = violation(kind, recipe.options)
             if found is not None:
                 yield Guarded(f"guardrail-{way}/{kind}", way, mode, found)
-
-
-def _of_a_call(case: Case) -> Case:
-    """Return a control's synthetic case as one of a call with a key: what comes before controls would refuse others."""
-    return replace(case, attempt=replace(case.attempt, action=CALL, actor=CANARY_KEY))
 
 
 async def _said(answer: Answer) -> str:

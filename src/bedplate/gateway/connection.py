@@ -260,7 +260,7 @@ class _Wire(asyncio.Protocol):
         try:
             while not self._headed:
                 if self.failure is not None:
-                    raise self.failure
+                    raise self.failure  # noqa: TRY301  whoever fails drops the connection
                 await self.more()
         except BaseException:
             self.drop()
@@ -360,7 +360,7 @@ class _Wire(asyncio.Protocol):
                 self._fail(Broken("garbage", f"the answer's head is larger than {MAX_HEAD} bytes", before=False))
         if self._held > HIGH_WATER:
             self._full()
-        if self.complete or self.failure is not None or (self._headed and not self._whole):
+        if self.failure is not None or (self._headed and not self._whole) or self.complete:
             self._wake()
 
     def _full(self) -> None:

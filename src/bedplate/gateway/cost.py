@@ -156,7 +156,9 @@ def together(found: Sequence[Forecast]) -> Forecast:
     so_far, expected = sum(f.so_far for f in found), sum(f.expected for f in found)
     margin = round(sum((f.high - f.expected) ** 2 for f in found) ** 0.5)
     low = max(so_far, expected - margin)
-    return Forecast(so_far, expected, low, expected + margin, min((f.days for f in found), default=0))
+    # One that is too new to be judged counts with what it used; it does not take the expectation from the others.
+    days = min((f.days for f in found if f.judged), default=0)
+    return Forecast(so_far, expected, low, expected + margin, days)
 
 
 def budget_lines(

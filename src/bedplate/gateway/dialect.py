@@ -103,7 +103,11 @@ class Dialect(Protocol):
         ...
 
     def stopping(self, said: Said, begun: Sequence[str]) -> list[bytes]:
-        """Return the events that say this and end a stream that has begun (on these channels)."""
+        """Return the events that say this and end a stream that has begun (on these channels, with these marks)."""
+        ...
+
+    def mark(self, event: Body) -> str:
+        """Return what `stopping` has to know of an event that has left, beside its texts; "" for nothing."""
         ...
 
     def ends(self, event: Body) -> bool:

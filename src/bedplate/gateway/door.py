@@ -129,6 +129,12 @@ class Door:
         recipe = snapshot.recipes.get(subject)
         return await door._answered(snapshot, recipe, CANARY, trace, CHAT, content, ()), trace
 
+    def provoked(self, case: Case, plan: TierPlan) -> tuple[Reason, ...]:
+        """Decide a control's synthetic case by the controls that calls with a key owe under this plan."""
+        attempt = replace(case.attempt, action=CALL, actor=CANARY_KEY)
+        verdict = decide(replace(case, attempt=attempt), owed(self._p.controls, "call", CALL.name, plan.controls))
+        return () if isinstance(verdict, Allow) else verdict.reasons
+
     @property
     def parts(self) -> Parts:
         """What it works with."""

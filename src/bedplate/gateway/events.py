@@ -59,7 +59,7 @@ class Events:
 def _data(raw: bytes) -> bytes:
     if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2:
         return raw[6:-2]
-    lines = [line for line in raw.removeprefix(BOM).split(b"\n") if line.startswith(b"data:")]
+    lines = [line for line in raw.removeprefix(BOM).split(b"\n") if line.partition(b":")[0] == b"data"]
     return b"\n".join(line[5:].removeprefix(b" ") for line in lines)
 
 

@@ -33,8 +33,8 @@ class Guarded:
 
 
 def ordered(findings: Collection[Finding]) -> list[Finding]:
-    """Put findings in the order of the text, the longer before the shorter."""
-    return sorted(findings, key=lambda finding: (finding.start, -finding.end, finding.label))
+    """Put findings in the order of the text, the longer before the shorter; what is only too long comes last."""
+    return sorted(findings, key=lambda f: (f.start, f.kind == "length", -f.end, f.label))
 
 
 def replaced(findings: Collection[Finding], done: int = 0) -> Iterator[tuple[int, int, str]]:

@@ -209,7 +209,19 @@ def _violation() -> Case:
 
 MANIFEST = Manifest(
     plane="gateway",
-    actions=(CALL, EVALUATE, PASS, CANARY, PROVE, ISSUE_KEY, REVOKE_KEY, READ_CONTENT, READ_UPSTREAMS, SET_PRICES, READ_COST),
+    actions=(
+        CALL,
+        EVALUATE,
+        PASS,
+        CANARY,
+        PROVE,
+        ISSUE_KEY,
+        REVOKE_KEY,
+        READ_CONTENT,
+        READ_UPSTREAMS,
+        SET_PRICES,
+        READ_COST,
+    ),
     controls=(
         Control(
             "standing-fresh",

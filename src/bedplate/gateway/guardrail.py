@@ -26,7 +26,6 @@ from .window import Window
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from .detect import Decoder, Detector
     from .normal import Plain
 
 __all__ = ["KINDS", "MODES", "Finding", "Guard", "Guarded", "apply", "find", "guards", "redact"]
@@ -59,12 +58,13 @@ class Guard:
         judging = [judge.kind for judge in self._judges] + [model.kind for model in self.models]
         self.waits = any(policy[kind] != "observe" for kind in judging)
         self.judges = bool(self._judges or self.models)
+        kinds = tuple(kind for kind in DETECTED if kind in policy)
+        terms = tuple(options.get("terms", ())) if "terms" in policy else ()
         self.scanner: Scanner | None = None
-        self.keys = -1  # the number of the detector of private keys
-        detectors = self._detectors(options)
-        if detectors:
-            self.scanner = Scanner(*detectors)
-            self.hold = Hold(detectors[0])
+        self.hold: Hold | None = None
+        self.keys = -1
+        if kinds:
+            self.scanner, self.hold, self.keys = _scanning(kinds, terms)
 
     @property
     def slow(self) -> bool:
@@ -151,18 +151,6 @@ class Guard:
             else:
                 self.models.append(part)
 
-    def _detectors(self, options: Mapping[str, Any]) -> tuple[Sequence[Detector], Sequence[Decoder]] | None:
-        """Return what reads a text, and what decodes the encoded runs in it and reads those."""
-        of = {"personal-data": [*PERSONAL_DATA], "secrets": [KEYS, *SECRETS]}
-        if "terms" in self.policy:
-            of["terms"] = [detector(options.get("terms", ()))]
-        kinds = [kind for kind in DETECTED if kind in self.policy]
-        if not kinds:
-            return None
-        plain = [part for kind in kinds for part in of[kind]]
-        self.keys = plain.index(KEYS) if KEYS in plain else -1
-        return plain, looking_inside(Scanner(plain))
-
     def _scanned(self, text: str) -> list[Finding]:
         assert self.scanner is not None  # noqa: S101  the caller looked
         plain, hits = self.scanner.plainly(text)
@@ -221,6 +209,19 @@ def apply(text: str, policy: Mapping[str, str]) -> Guarded:
     `InvalidInput` on an unknown kind or mode.
     """
     return _guard(tuple(sorted(policy.items()))).apply(text)
+
+
+@lru_cache(maxsize=256)
+def _scanning(kinds: tuple[str, ...], terms: tuple[str, ...]) -> tuple[Scanner, Hold, int]:
+    """Compile what finds these kinds, with the number of the detector of private keys (-1: none).
+
+    Most releases look for the same: compiled patterns take milliseconds and megabytes, and are shared.
+    """
+    of = {"personal-data": [*PERSONAL_DATA], "secrets": [KEYS, *SECRETS]}
+    if "terms" in kinds:
+        of["terms"] = [detector(terms)]
+    plain = [part for kind in kinds for part in of[kind]]
+    return Scanner(plain, looking_inside(Scanner(plain))), Hold(plain), plain.index(KEYS) if KEYS in plain else -1
 
 
 @lru_cache(maxsize=64)

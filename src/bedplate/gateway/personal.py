@@ -39,7 +39,6 @@ ISSUERS = (  # first and last prefix, then the lengths in use (ISO/IEC 7812 rang
 CARD_LENGTHS = {f"{n}".encode(): lengths for first, last, lengths in ISSUERS for n in range(first, last + 1)}
 
 SEPARATOR = re.compile(rb"[ .-]")
-OTHER_GROUPS = {(4, 6, 5), (4, 6, 4), (4, 4, 5), (6, 13)}
 
 IBAN_LENGTHS = dict(  # characters per country (SWIFT IBAN registry, ISO 13616)
     re.findall(
@@ -110,13 +109,12 @@ def _cards(reading: Reading) -> Iterator[Found]:
 def _grouped(number: bytes, *, alone: bool) -> bool:
     """Tell whether digits are grouped as people group a card's: tables of figures are not, and hold many a sum.
 
-    Digits in groups of less than four must be all that is there, with one separator.
+    Digits in groups of less than four must be all that is there, in groups alike, with one separator.
     """
     *sizes, last = map(len, SEPARATOR.split(number))
-    if not sizes or (*sizes, last) in OTHER_GROUPS:
+    if not sizes or min(sizes) >= 4:  # noqa: PLR2004  a card's
         return True
-    plainly = sizes[0] >= 4 or (alone and len(set(number.translate(None, b"0123456789"))) == 1)  # noqa: PLR2004  a card's
-    return plainly and set(sizes) == {sizes[0]} and last <= sizes[0]
+    return alone and {*sizes} == {sizes[0]} and last <= sizes[0] and len({*number.translate(None, b"0123456789")}) == 1
 
 
 def _sums(digits: bytes, odd: int) -> list[int]:

@@ -79,7 +79,7 @@ class Relay:
 
     @property
     def begun(self) -> list[str]:
-        """The channels of which something has left."""
+        """The channels of which something has left, and the marks of events that have."""
         return list(self._sent)
 
     @property
@@ -103,6 +103,8 @@ class Relay:
 
     def feed(self, chunk: bytes) -> bytes:
         """Take bytes; return those that may leave now. `failed` is set if it is not a stream of this protocol."""
+        if self.withheld:
+            return b""
         try:
             for raw, data in self._events.feed(chunk):
                 self._take(raw, data)
@@ -263,6 +265,8 @@ class Relay:
                 delta.holder[delta.key] = self._prefix + text
                 changed = True
             self._sent.setdefault(delta.channel, []).append(text)
+        if item.event is not None and (mark := self._dialect.mark(item.event)):
+            self._sent.setdefault(mark, [])
         if not changed or item.event is None:
             return item.raw
         unspelled(item.event)
@@ -279,7 +283,7 @@ def _kind(channel: str) -> str:
 
 
 def rewritten(text: str, start: int, changes: Sequence[tuple[int, int, str]]) -> str:
-    """Return a piece that begins at `start` of its channel with the changes made; what replaces goes where it begins."""
+    """Return a piece that begins at `start` of its channel, changed; what replaces goes where it begins."""
     end, at, out = start + len(text), start, []
     for first, last, instead in changes:
         if last <= start or first >= end:

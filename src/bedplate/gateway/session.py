@@ -15,7 +15,7 @@ from bedplate.kernel.standing import Rung
 
 from .dialect import Said, json_bytes
 from .relay import Relay, finish_of
-from .texts import slots
+from .texts import slots, unspelled
 from .upstream import UpstreamFailed
 
 if TYPE_CHECKING:
@@ -203,14 +203,14 @@ class Session:
 
     async def _finished(self, relay: Relay) -> bytes:
         """End the stream: what is left of it, or what is said instead of it."""
-        begun = relay.begun
+        begun, left = relay.begun, relay.said
         out = relay.finish()
-        labels = relay.withheld or await self._judged(relay.said)
+        labels = relay.withheld or await self._judged(relay.answer)
         self._seen(relay)
         if not labels:
             return out
-        text = f"\n\n{withheld(labels)}" if begun else self._draft + withheld(labels)
-        self._trace.answer += text
+        text = f"\n\n{withheld(labels)}" if left else self._draft + withheld(labels)
+        self._trace.answer = left + text
         said = self._said(text)
         pieces = self._dialect.stopping(said, begun) if begun else self._dialect.stream(said)
         return b"".join(pieces)
@@ -274,10 +274,7 @@ class Session:
                 slot.holder[slot.key] = guarded.text
                 changed = True
         if changed:
-            choices = body.get("choices")
-            for choice in choices if isinstance(choices, list) else ():
-                if isinstance(choice, dict) and choice.get("logprobs"):
-                    choice["logprobs"] = None  # they spell out what was taken out
+            unspelled(body)
         return changed, stopping
 
     async def _judged(self, answer: str) -> list[str]:

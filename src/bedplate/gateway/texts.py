@@ -38,11 +38,12 @@ def slots(body: dict[str, Any]) -> list[Slot]:
     return found
 
 
-def _walk(holder: Any, found: list[Slot], depth: int, machine: bool) -> None:  # noqa: ANN401, FBT001  JSON; as above
+def _walk(holder: Any, found: list[Slot], depth: int, machine: bool) -> None:  # noqa: ANN401, C901, FBT001  JSON; one pass over it; as above
     if depth > MAX_DEPTH:
         raise InvalidInput("the body is nested too deeply")
     if type(holder) is dict:
-        calls = machine or "function" in holder or holder.get("type") in TOOL_KINDS
+        named = holder.get("type")  # whatever they sent
+        calls = machine or "function" in holder or (type(named) is str and named in TOOL_KINDS)
         for key, value in holder.items():
             kind = type(value)
             if kind is str:
@@ -63,15 +64,6 @@ def _walk(holder: Any, found: list[Slot], depth: int, machine: bool) -> None:  #
                 _walk(value, found, depth + 1, machine)
             elif kind is int and machine and value >= TELLING:
                 found.append(_slot(Slot, (holder, place, str(value), True)))
-
-
-def unspelled(holder: Any) -> None:  # noqa: ANN401  JSON
-    """Take out the log probabilities of every token: they spell out a text that was changed."""
-    for key, value in holder.items() if type(holder) is dict else enumerate(holder):
-        if key == "logprobs":
-            holder[key] = [] if type(value) is list else None
-        elif type(value) is dict or type(value) is list:
-            unspelled(value)
 
 
 def unspelled(holder: Any) -> None:  # noqa: ANN401  JSON

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, select
 
 from bedplate.errors import NotFound
+from bedplate.kernel.clock import parse_rfc3339
+from bedplate.store.merkle import leaf_hash
+from bedplate.store.seek import Glance, Sought
 from bedplate.store.shard import Row, Shard
 
+from .search import MOST_LOOKED, Cursor, Found, Wanted
 from .tables import key
 
 if TYPE_CHECKING:
@@ -18,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FEEDBACK = "feedback.given"  # what was said of a call: a record beside the call's own
-NO_CALLS = ("call.intent", FEEDBACK)
 
 
 def keys(engine: Engine, subject: str) -> list[dict[str, Any]]:
@@ -72,13 +75,34 @@ class Calls:
         self, *, use_case: str = "", verdict: str = "", text: str = "", since: int = 0, limit: int = 100
     ) -> list[Call]:
         """Return matching calls, newest first; intents, and what was said of calls later, are left out."""
-        found: list[Call] = []
+        sought = Wanted(subject=use_case, verdict=verdict, text=text, since=since).sought()
+        return self._newest(sought, limit)
+
+    def page(self, wanted: Wanted, *, before: str = "", limit: int = 100, most: int = MOST_LOOKED) -> Found:
+        """Return one page of calls, newest first, from `before` (the last page's `older`) on.
+
+        About `most` records of each shard are looked at: where they do not fill the page, it is what was found, and
+        says so. `InvalidInput` if `before` is no place.
+        """
+        sought, start = wanted.sought(), Cursor.parse(before) if before else None
+        merged: list[tuple[Cursor, Call]] = []
+        ends: list[Cursor] = []  # of the shards that hold more
+        looked = 0
         for name, shard in self.shards().items():
-            rows = shard.search(
-                use_case=use_case, verdict=verdict, without=NO_CALLS, text=text, since=since, limit=limit
+            rows, place, count = shard.seek(
+                sought, before=start.within(name) if start else None, limit=limit + 1, most=most
             )
-            found += [_call(name, row) for row in rows]
-        return sorted(found, key=lambda c: (c.at, c.seq), reverse=True)[:limit]
+            looked += count
+            merged += [(Cursor(row.at, name, row.seq), _glanced(name, row)) for row in rows]
+            if place is not None:
+                ends.append(Cursor(place.at, name, place.seq))
+        # What is older than where one shard stopped may belong behind something that was not looked at there.
+        down = max(ends, default=None)
+        seen = sorted((c for c in merged if down is None or c[0] >= down), key=_place, reverse=True)
+        calls = [call for _, call in seen[:limit]]
+        if len(seen) > limit:
+            return Found(calls, seen[limit - 1][0].text(), looked)
+        return Found(calls, down.text() if down is not None else "", looked, short=down is not None)
 
     def feedback(self, call_id: str) -> list[Call]:
         """Return what was said of one call, newest first."""
@@ -92,10 +116,13 @@ class Calls:
 
         Feedback is filed under a name of its own in the journal's index, so that few rows are looked at among many.
         """
+        return self._newest(Sought(use_case=filed(subject), text=text, since=since), limit)
+
+    def _newest(self, sought: Sought, limit: int) -> list[Call]:
         found: list[Call] = []
         for name, shard in self.shards().items():
-            rows = shard.search(use_case=filed(subject), text=text, since=since, limit=limit)
-            found += [_call(name, row) for row in rows]
+            rows, _, _ = shard.seek(sought, limit=limit)
+            found += [_glanced(name, row) for row in rows]
         return sorted(found, key=lambda c: (c.at, c.seq), reverse=True)[:limit]
 
     def find(self, call_id: str) -> tuple[Shard, Row, str]:
@@ -150,6 +177,20 @@ def filed(subject: str) -> str:
 
 def _call(shard: str, row: Row) -> Call:
     return Call(shard, row.seq, row.id, row.at, row.leaf.hex(), json.loads(row.entry))
+
+
+def recorded(shard: str, seq: int, entry: bytes) -> Call:
+    """Return a call as its entry says it, for who has the entry alone; `at` is when it ended."""
+    told = json.loads(entry)
+    return Call(shard, seq, told["id"], parse_rfc3339(told["ended"]), leaf_hash(entry).hex(), told)
+
+
+def _glanced(shard: str, row: Glance) -> Call:
+    return Call(shard, row.seq, row.id, row.at, row.leaf.hex(), json.loads(row.entry))
+
+
+def _place(found: tuple[Cursor, Call]) -> Cursor:
+    return found[0]
 
 
 def summarise(calls: Sequence[Call]) -> dict[str, int]:

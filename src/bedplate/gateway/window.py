@@ -31,8 +31,9 @@ STOPS = ("ask", "block")
 class Window:
     """One stream of text, piece by piece. Places are offsets, in characters, into everything that was fed.
 
-    What stands before the place that `feed` returns may go out, with `changes` applied: (start, end, what to put in
-    its place), ascending and not overlapping. Once `blocked` or `asks` is set, nothing from that place on may.
+    What stands before the place that `feed` returns may go out, with `changes` applied: (start, end, what to put in its
+    place), ascending and not overlapping; the last may still grow. Once `blocked` or `asks` is set, nothing from that
+    place on may.
 
     What is judged as a whole (schema, citations, custom ones) lets nothing out before the end, unless it only observes.
     """
@@ -134,11 +135,11 @@ class Window:
     def _advanced(self, *, final: bool) -> bool:
         """Move the cut as far as it may go; returns whether a private key began there."""
         guard, line = self._guard, self._line
-        scanner = guard.scanner
+        scanner, hold = guard.scanner, guard.hold
         held = len(line) - self._cut
-        if scanner is None or (held > SHORT and held < self._enough and not final):
+        if scanner is None or hold is None or (held > SHORT and held < self._enough and not final):
             return False
-        place = len(line) if final else guard.hold.place(line, self._cut)
+        place = len(line) if final else hold.place(line, self._cut)
         if place > self._cut:
             hits = scanner.hits(self._plain)
             if hits and place - self._cut < PATIENCE and held < SHORT and not final:
@@ -241,6 +242,11 @@ class Window:
                 first = min(f.start for f in stopped)
                 out = min([first, *(start for start, end, _ in changes if start <= first < end)])
                 changes = [change for change in changes if change[1] <= out]
+            if changes and self.changes and changes[0][2] == "" == self.changes[-1][2]:
+                start, end, _ = self.changes[-1]
+                if end == changes[0][0]:  # what is swallowed grows
+                    self.changes.pop()
+                    changes[0] = start, *changes[0][1:]
             self.changes += changes
             self._done = max(self._done, *(end for _, end, _ in changes)) if changes else self._done
         self._out = max(self._out, min(out, upto))

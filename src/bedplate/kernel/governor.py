@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 MAX_WAITING = 20  # questions that wait side by side
 MAX_GLASS = 24 * 3600 * SECOND
 Performer = Callable[["Governor", Approval], None]
+
+
+class _AlreadyDone(Conflict):
+    """Somebody else carried the approval out meanwhile."""
+
+
+_carrying: ContextVar[Approval | None] = ContextVar("carrying", default=None)  # the approval being carried out
 
 
 class Act:
@@ -73,6 +81,7 @@ class Governor:
         asked = ""
         with self._ledger.transaction() as tx:
             self._not_done_before(tx, request, attempt)
+            self._still_to_do(tx, attempt)
             case = self.case(tx, attempt)
             verdict = decide(case, self.controls(case))
             authz: dict[str, Value] = {"action": action.name, "digest": attempt.digest}
@@ -117,13 +126,28 @@ class Governor:
     def carry_out(self, approval: Approval) -> bool:
         """Do what a granted approval was asked for, as its requester, or note that it was refused.
 
-        True if something was done. The performer looks at `approval.state`.
+        True if something was done: not if somebody else did it meanwhile. The performer looks at `approval.state`.
         """
         performer = self._performers.get(approval.action)
         if approval.state not in {"granted", "refused"} or performer is None:
             return False
-        performer(self, approval)
+        token = _carrying.set(approval)
+        try:
+            performer(self, approval)
+        except _AlreadyDone:
+            return False
+        finally:
+            _carrying.reset(token)
         return True
+
+    def _still_to_do(self, tx: Transaction, attempt: Attempt) -> None:
+        """Two may carry out one approval, whoever voted last and the worker: the second must not ask for it anew."""
+        carrying = _carrying.get()
+        if carrying is None or (carrying.action, carrying.subject) != (attempt.action.name, attempt.subject):
+            return
+        now = tx.approval(carrying.id)
+        if now is not None and now.state == "spent":
+            raise _AlreadyDone(f"{carrying.id} was carried out")
 
     def expire(self) -> int:
         """Close every approval that is past its time; returns how many."""

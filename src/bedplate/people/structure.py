@@ -156,7 +156,7 @@ class GuardrailPart(Part):
                     raise ValueError(f"{way}.{kind} cannot be redacted; choose observe, ask or block")
             if "terms" in policy and not self.terms:
                 raise ValueError(f"{way}.terms needs terms: a list of what is not to be spoken of")
-        if wrong := sorted({"citations"} & set(self.input) | {"injection"} & set(self.output)):
+        if wrong := sorted({"citations", "length"} & set(self.input) | {"injection"} & set(self.output)):
             raise ValueError(f"{wrong[0]} is looked for the other way")
         if "length" in self.output and self.max_answer_chars is None:
             raise ValueError("output.length needs max_answer_chars")

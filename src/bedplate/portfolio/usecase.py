@@ -206,7 +206,7 @@ def _against(way: str, kind: str, mode: str, least: str | None) -> list[str]:
         said.append(f"the tier says {least}, and a use case may only be stricter: {' < '.join(STRICTNESS)}")
     if kind in JUDGED and mode == "redact":
         said.append("this cannot be redacted; choose observe, ask or block")
-    if kind in {"input": {"citations", "schema"}, "output": {"injection"}}[way]:
+    if kind in {"input": {"citations", "length", "schema"}, "output": {"injection"}}[way]:
         said.append("this is looked for the other way")
     return said
 

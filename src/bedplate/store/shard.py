@@ -10,6 +10,7 @@ import apsw
 
 from bedplate.errors import NotFound, Tampered, Unavailable
 from bedplate.store.merkle import HASH_BYTES, Frontier, leaf_hash
+from bedplate.store.seek import FIRST, GROWTH, LARGEST, MAX_MOMENT, Glance, Place, Sought, matching, stretch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -227,6 +228,32 @@ class Shard:
             where.append("seq < ?")
             bound.append(before)
         return self._rows(f"WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ?", (*bound, max(limit, 0)))
+
+    def seek(
+        self, sought: Sought, *, before: Place | None = None, limit: int = 100, most: int = MAX_MOMENT
+    ) -> tuple[list[Glance], Place | None, int]:
+        """Return up to `limit` matching records, newest (by moment, then seq) first, from before a place on.
+
+        About `most` records are looked at. The second value is the place to go on from, None if nothing is left; the
+        third how many were looked at. Others may read the file in between.
+        """
+        found: list[Glance] = []
+        place: Place | None = before or Place(MAX_MOMENT, MAX_MOMENT)
+        looked, size = 0, FIRST
+        while place is not None and len(found) < limit and looked < most:
+            with self._lock, reading(self.path):
+                count, last = stretch(self._db, sought, place, size)
+                more = matching(self._db, sought, place, last, limit - len(found)) if count else []
+            found += more
+            looked, size = looked + count, min(size * GROWTH, LARGEST)
+            place = Place(found[-1].at, found[-1].seq) if len(found) == limit else last
+        return found, place, looked
+
+    def first_since(self, at: int) -> int:
+        """Return the seq of the earliest record of this moment or later; the shard's size if there is none."""
+        with self._lock, reading(self.path):
+            row = self._db.execute("SELECT seq FROM rec WHERE at >= ? ORDER BY at, seq LIMIT 1", (at,)).fetchone()
+            return row[0] if row is not None else read_head(self._db, self.path).size
 
     def verify(self) -> tuple[int, bytes]:
         """Check the whole shard in one snapshot and return (size, 32-byte root).

@@ -119,6 +119,10 @@ class Chat:
         spoken = [_chunk(said, {"content": said.text}, index=n) for n in indexes]
         return [event_bytes(c) for c in [*spoken, *(_chunk(said, {}, "stop", n) for n in indexes)]] + [DONE]
 
+    def mark(self, event: Body) -> str:  # noqa: ARG002  the protocol's shape
+        """Return nothing: a stream is taken up wherever it is."""
+        return ""
+
     def ends(self, event: Body) -> bool:
         """Tell whether a choice has a finish reason."""
         choices = event.get("choices")

@@ -78,6 +78,10 @@ class Embeddings:
         """Refuse, as `whole`."""
         return self.stream(said)
 
+    def mark(self, event: Body) -> str:  # noqa: ARG002  as above
+        """Return nothing: a stream is taken up wherever it is."""
+        return ""
+
     def ends(self, event: Body) -> bool:  # noqa: ARG002  as above
         """Tell that there is nothing more."""
         return True

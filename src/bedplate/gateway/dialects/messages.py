@@ -117,6 +117,8 @@ class Messages:
             block, index = event.get("content_block"), event.get("index")
             if not isinstance(block, dict):
                 return []
+            if str(block.get("type")).endswith("tool_use") and _is_text(block.get("name")):
+                return [Delta(f"name/{index}", block, "name", machine=True)]  # it is not begun for nothing
             begun = (key for key in ("text", "thinking") if block.get(key) and _is_text(block[key]))
             return [Delta(f"{key}/{index}", block, key) for key in begun]
         if event.get("type") != "content_block_delta" or not isinstance(delta, dict):
@@ -135,7 +137,8 @@ class Messages:
     def stopping(self, said: Said, begun: Sequence[str]) -> list[bytes]:
         """End the last block, say it in one of its own, and end the message."""
         indexes = sorted({int(c.split("/")[1]) for c in begun if c.split("/")[1].isdecimal()})
-        closed = [_event("content_block_stop", index=indexes[-1])] if indexes else []
+        going = [n for n in indexes if f"content_block_stop/{n}" not in begun]
+        closed = [_event("content_block_stop", index=n) for n in going]
         index = indexes[-1] + 1 if indexes else 0
         return [
             *closed,
@@ -146,9 +149,16 @@ class Messages:
             _event("message_stop"),
         ]
 
+    def mark(self, event: Body) -> str:
+        """Return that the message, or a block, has begun, or that a block has stopped."""
+        kind = event.get("type")
+        if kind == "message_start":
+            return "begun/"
+        return f"{kind}/{event.get('index')}" if kind in ("content_block_start", "content_block_stop") else ""
+
     def ends(self, event: Body) -> bool:
         """Tell whether the message's stop reason is given, or the message is over."""
-        return event.get("type") in {"message_delta", "message_stop"}
+        return event.get("type") in ("message_delta", "message_stop")
 
     def over(self, event: Body) -> bool:
         """Tell whether the message has stopped."""

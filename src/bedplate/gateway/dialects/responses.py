@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from bedplate.errors import InvalidInput
-from bedplate.gateway.dialect import Body, Delta, Said, Usage, event_bytes, text_of, told, whole_number
+from bedplate.gateway.dialect import Body, Delta, Said, Usage, event_bytes, json_bytes, text_of, told, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_ITEMS = 2_000
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 TOOLS = ("_arguments", ".arguments", "_input", "_code")  # what the kind of a tool's arguments ends with
 PARTS = {  # type of a part → kind of its deltas, key of its text
     "output_text": ("output_text", "text"),
@@ -23,6 +26,7 @@ CALLS = {  # type of an item → the same
     "mcp_call": ("mcp_call_arguments", "arguments"),
     "custom_tool_call": ("custom_tool_call_input", "input"),
 }
+RESPONSE = "response//"
 ENDING = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 
 
@@ -123,7 +127,7 @@ class Responses:
     def deltas(self, event: Body) -> list[Delta]:
         """Return the piece of text that the event is about."""
         if not isinstance(event.get("delta"), str):
-            return []
+            return _begun(event)
         kind = _kind(event)
         return [Delta(f"{kind}/{_place(event)}", event, "delta", kind.endswith(TOOLS))]
 
@@ -142,31 +146,42 @@ class Responses:
         return [Delta(f"{kind}/{_place(event)}", event, key, kind.endswith(TOOLS)) for key in dict.fromkeys(found)]
 
     def stopping(self, said: Said, begun: Sequence[str]) -> list[bytes]:
-        """Say it in a message of its own, and complete the response with that message alone."""
+        """End the items that have begun, say it in a message, and complete the response with that message alone."""
         places = [int(c.split("/")[1]) for c in begun if c.split("/")[1].isdecimal()]
         index = max(places) + 1 if places else 0
         where: Body = {"item_id": f"msg_{said.id}", "output_index": index, "content_index": 0}
         part = {"type": "output_text", "text": said.text, "annotations": []}
         item = _message(said, said.text)
         begins = {**item, "status": "in_progress", "content": []}
+        named = {"id": c.removeprefix(RESPONSE) for c in begun if c.startswith(RESPONSE)}
         steps: list[tuple[str, Body]] = [
+            *(("response.output_item.done", which) for which in _left_open(begun)),
             ("response.output_item.added", {"output_index": index, "item": begins}),
             ("response.content_part.added", {**where, "part": {**part, "text": ""}}),
             ("response.output_text.delta", {**where, "delta": said.text, "logprobs": []}),
             ("response.output_text.done", {**where, "text": said.text, "logprobs": []}),
             ("response.content_part.done", {**where, "part": part}),
             ("response.output_item.done", {"output_index": index, "item": item}),
-            ("response.completed", {"response": _response(said, "completed", [item])}),
+            ("response.completed", {"response": {**_response(said, "completed", [item]), **named}}),
         ]
         return [_event(name, number, **more) for number, (name, more) in enumerate(steps, 1)]
 
+    def mark(self, event: Body) -> str:
+        """Return which response has begun, which item has begun, or that it is done."""
+        kind, response, index = event.get("type"), event.get("response"), event.get("output_index")
+        if kind == "response.created":
+            return f"{RESPONSE}{response.get('id') if isinstance(response, dict) else ''}"
+        if kind == "response.output_item.added" and isinstance(event.get("item"), dict):
+            return f"item/{index}/{json_bytes(event['item']).decode()}"
+        return f"done/{index}" if kind == "response.output_item.done" else ""
+
     def ends(self, event: Body) -> bool:
         """Tell whether the response is over."""
-        return event.get("type") in ENDING
+        return str(event.get("type")) in ENDING
 
     def over(self, event: Body) -> bool:
         """Tell whether the response is over."""
-        return event.get("type") in ENDING
+        return str(event.get("type")) in ENDING
 
     def error(self, status: int, message: str, code: str, reasons: Sequence[tuple[str, str, str]], call: str) -> Body:
         """Return OpenAI's error object."""
@@ -177,6 +192,24 @@ class Responses:
         """Return the `error` event."""
         error = body["error"]
         return event_bytes({"type": "error", "sequence_number": 0, **error}, "error")
+
+
+def _left_open(begun: Sequence[str]) -> list[Body]:
+    """Return the items that have begun and are not done, as they began: clients tell them by their ids."""
+    items = [c.split("/", 2) for c in begun if c.startswith("item/") and c.split("/")[1].isdecimal()]
+    return [
+        {"output_index": int(n), "item": {**_decode(item), "status": "incomplete"}}
+        for _, n, item in items
+        if f"done/{n}" not in begun
+    ]
+
+
+def _begun(event: Body) -> list[Delta]:
+    """Return the name of a tool whose call begins: it is not begun for nothing."""
+    item = event.get("item") if event.get("type") == "response.output_item.added" else None
+    if not isinstance(item, dict) or str(item.get("type")) not in CALLS or not isinstance(item.get("name"), str):
+        return []
+    return [Delta(f"name/{event.get('output_index')}/", item, "name", machine=True)]
 
 
 def _is_reference(item: Body) -> bool:
