@@ -287,7 +287,7 @@ class ScriptedUpstream:
             case Hangs():
                 await asyncio.Event().wait()
             case Fails(message, status):
-                raise UpstreamFailed(message, outcome=Outcome("status", status))
+                raise UpstreamFailed(message, status=status, outcome=Outcome("status", status))
             case Cuts():
                 pass
         raise UpstreamFailed("the upstream stopped in the middle of its answer")
@@ -296,7 +296,7 @@ class ScriptedUpstream:
         """Return the answer word by word; then it hangs, stops or fails where the script says so."""
         step = self._next(asked.body)
         if isinstance(step, Fails):
-            raise UpstreamFailed(step.message, outcome=Outcome("status", step.status))
+            raise UpstreamFailed(step.message, status=step.status, outcome=Outcome("status", step.status))
         return _Scripted(step, asked)
 
     async def close(self) -> None:

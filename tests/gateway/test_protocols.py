@@ -843,8 +843,7 @@ def test_a_secret_ends_a_response_so_that_the_sdk_reads_it_to_its_end(
 
     assert final.output_text.lstrip() == TOLD
     assert final.id == "resp_1"
-    raw = "".join(event.model_dump_json() for event in events)
-    assert "sk-proj" not in raw
+    assert "sk-proj" not in repr(events)
     assert [event.type for event in events].count("response.created") == 1
     left = "".join(event.delta for event in events if event.type == "response.output_text.delta")
     assert last(harbour)["answer_sha256"] == hashlib.sha256(left.encode()).hexdigest()
@@ -870,7 +869,7 @@ def test_a_secret_ends_a_message_so_that_the_sdk_reads_it_to_its_end(
     assert texts[-1].lstrip() == TOLD
     assert texts[:before] == ["One. "] * before
     assert final.stop_reason == "end_turn"
-    assert "sk-proj" not in "".join(event.model_dump_json() for event in events)
+    assert "sk-proj" not in repr(events)
 
 
 @pytest.mark.parametrize("pieces", HIDDEN, ids=["soon", "at once", "late"])
@@ -886,7 +885,7 @@ def test_a_secret_ends_a_chat_so_that_the_sdk_reads_it_to_its_end(
 
     assert str(final.choices[0].message.content).endswith(TOLD)
     assert final.choices[0].finish_reason == "stop"
-    assert "sk-proj" not in "".join(event.model_dump_json() for event in events)
+    assert "sk-proj" not in repr(events)
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"])

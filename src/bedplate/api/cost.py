@@ -41,10 +41,16 @@ def costs(at: At, me: Me, by: By = "use-case", since: Day = "", until: Day = "",
     return {"by": by, **days, "costs": told, "total": cost.total(found).plain()}
 
 
-@router.get("/cost.csv", response_class=PlainTextResponse)
+class Csv(PlainTextResponse):
+    """A table as text, and documented as what it is."""
+
+    media_type = "text/csv"
+
+
+@router.get("/cost.csv", response_class=Csv)
 def table(
     at: At, me: Me, by: By | None = None, since: Day = "", until: Day = "", use_case: Name = ""
-) -> PlainTextResponse:
+) -> Csv:
     """Return the showback table as CSV, a row for each team, use case and model; or the sums by one dimension."""
     seen, (first, last) = readable(at, me.person), span(at, since, until)
     if by is None:
@@ -55,7 +61,7 @@ def table(
         text = cost.csv_text([c.row(by) for c in found], cost.columns_of(by))
     name = f"bedplate-cost-{day_text(first)}-{day_text(last)}.csv"
     headers = {"content-disposition": f'attachment; filename="{name}"', "x-content-type-options": "nosniff"}
-    return PlainTextResponse(text, media_type="text/csv; charset=utf-8", headers=headers)
+    return Csv(text, headers=headers)
 
 
 @router.get("/cost/budgets")

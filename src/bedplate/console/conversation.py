@@ -120,9 +120,7 @@ def _words(value: object) -> str:
     return "\n".join(texts)
 
 
-def _part(
-    kind: Literal["text", "tool", "result", "other"], text: str, name: str = "", *, cites: int = 0
-) -> Part:
+def _part(kind: Literal["text", "tool", "result", "other"], text: str, name: str = "", *, cites: int = 0) -> Part:
     return Part(kind, tuple(pieces(text[:MAX_SHOWN], cites)), name, max(0, len(text) - MAX_SHOWN))
 
 

@@ -1,4 +1,4 @@
-"""What guardrails found, by day, use case, direction and label, and what people said of it: counted once, as it comes."""
+"""What guardrails found, by day, use case, direction and label, and what people said of it: counted as it comes."""
 
 from __future__ import annotations
 

@@ -115,7 +115,11 @@ def _guardrails(
     lines = counts.lines(since, subject, way)
     cases = portfolio.use_cases(at.engine)
     recipes = at.follower.snapshot.recipes
-    tried = given or {"use_case": use_case or next(iter(sorted(recipes)), "/").partition("/")[2], "way": "input", "text": ""}
+    tried = given or {
+        "use_case": use_case or next(iter(sorted(recipes)), "/").partition("/")[2],
+        "way": "input",
+        "text": "",
+    }
     return visit.show(
         "guardrails.html",
         problem.status if problem else 200,

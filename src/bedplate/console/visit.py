@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from bedplate.bootstrap import Installation
-
     from bedplate.paths.feedback import Desk
 
     from .findings import Findings

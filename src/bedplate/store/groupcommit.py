@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 W = TypeVar("W")
 R = TypeVar("R")
 
-BUSY, LINGER = 3, 0.001  # pieces in a group; seconds
+BUSY, LINGER, LINGERS = 3, 0.001, 6  # pieces in a group; seconds; how often at most
 RESTART = "the process has to be restarted"
 
 
@@ -153,9 +153,13 @@ class GroupCommit(Generic[W, R]):
                 self._changed.wait()
             busy = max(self._last, len(self._queue)) >= BUSY and len(self._queue) < self._batch and not self._closing
         if busy:
-            # Several callers come at once: wait for the others. A commit changes threads some ten times, and under
-            # load that costs more than the work of a record. Somebody who comes alone is never kept waiting.
-            time.sleep(LINGER)
+            # Several callers come at once: wait for the others, as long as more come. A commit changes threads some
+            # ten times, and under load that costs more than the work of a record. Who comes alone never waits.
+            for _ in range(LINGERS):
+                before = len(self._queue)
+                time.sleep(LINGER)
+                if len(self._queue) == before or len(self._queue) >= self._batch:
+                    break
         with self._changed:
             taken = [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
         self._last = len(taken)

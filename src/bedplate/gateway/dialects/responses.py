@@ -153,7 +153,8 @@ class Responses:
         part = {"type": "output_text", "text": said.text, "annotations": []}
         item = _message(said, said.text)
         begins = {**item, "status": "in_progress", "content": []}
-        named = {"id": c.removeprefix(RESPONSE) for c in begun if c.startswith(RESPONSE)}
+        name = next((c.removeprefix(RESPONSE) for c in begun if c.startswith(RESPONSE)), "")
+        named = {"id": name} if name else {}
         steps: list[tuple[str, Body]] = [
             *(("response.output_item.done", which) for which in _left_open(begun)),
             ("response.output_item.added", {"output_index": index, "item": begins}),
