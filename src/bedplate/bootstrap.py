@@ -43,7 +43,6 @@ from bedplate.gateway.door import Door
 from bedplate.gateway.grounding import Numbered
 from bedplate.gateway.localmodel import MODEL as LOCAL_MODEL
 from bedplate.gateway.localmodel import LocalModel
-from bedplate.gateway.metrics import Metrics, Reading
 from bedplate.gateway.observer import Observer, bench
 from bedplate.gateway.price import Prices
 from bedplate.gateway.recorder import JournalRecorder
@@ -86,6 +85,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bedplate.config import Settings
+    from bedplate.gateway.metrics import Metrics, Reading
     from bedplate.kernel.approval import Approval
     from bedplate.kernel.event import Value
     from bedplate.kernel.model import OperatingModel
@@ -286,9 +286,7 @@ def open_installation(settings: Settings, clock: Clock = wall_clock, *, apart: b
     supply, upstreams = _upstreams(settings, clock)
     prices, usage = Prices(), Usage(engine, calls.shards)
     shelf = Shelf()
-    follower = Follower(
-        ledger.size, Snapshots(engine, ledger.model_of, prices, shelf, clock).load, settings.follow_ms
-    )
+    follower = Follower(ledger.size, Snapshots(engine, ledger.model_of, prices, shelf, clock).load, settings.follow_ms)
     indexes = settings.data / "indexes"
     urls = {u.name: address for address, u in upstreams.items()}
     pump, metrics = open_telemetry(

@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 
 class Front:
-    """Sends `/v1` straight to the gateway, traces and other enforcement points to theirs, and everything else to the pages and the API.
+    """Sends `/v1` straight to the gateway, traces and other enforcement points to theirs, the rest to pages and API.
 
     `door` is what `api.protocol` serves without coming through here.
     """

@@ -154,9 +154,9 @@ def test_without_a_valid_key_nothing_is_read(served: Served, key: str) -> None:
         (b"{}", {"kind": "text/plain"}, 415),
         (b"{}", {"content_encoding": "br"}, 400),
         (b"not gzip", {"content_encoding": "gzip"}, 400),
-        (gzip.compress(b"{}" * 100)[:-9], {"content_encoding": "gzip"}, 400),
+        (gzip.compress(b"{}" * 100, mtime=0)[:-9], {"content_encoding": "gzip"}, 400),
         (b" " * (otlp.MAX_BODY + 1), {}, 413),
-        (gzip.compress(b" " * (otlp.MAX_BODY + 1)), {"content_encoding": "gzip"}, 413),
+        (gzip.compress(b" " * (otlp.MAX_BODY + 1), mtime=0), {"content_encoding": "gzip"}, 413),
         (b"", {"method": "GET"}, 405),
     ],
 )

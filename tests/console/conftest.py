@@ -28,6 +28,7 @@ from bedplate.serve import create_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .called import Called
     from .spent import Spent
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "harbour-mutual"
@@ -131,6 +132,15 @@ http = urllib3.PoolManager(retries=False)
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     yield from serve(tmp_path_factory.mktemp("console"))
+
+
+@pytest.fixture(scope="session")
+def called(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Called]:
+    """A house of its own, with days of calls behind it."""
+    from .called import call  # noqa: PLC0415  it imports this file
+
+    for house in serve(tmp_path_factory.mktemp("called")):
+        yield call(house)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -233,10 +234,8 @@ def test_a_persons_token_and_an_invitation_open_no_call(harbour: Harbour) -> Non
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
-    try:
+    with suppress(InvalidInput):
         read(CHAT, body)
-    except InvalidInput as refused:
-        assert CHAT.error(400, refused.message, refused.code, (), "")["error"]["message"]
 
 
 JSON = st.recursive(

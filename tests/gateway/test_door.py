@@ -35,7 +35,7 @@ from bedplate.models.groundedness import assess
 from bedplate.testing import Answers, Cuts, Fails, Hangs, ScriptedUpstream, SettableClock, small_model, switchboard
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from bedplate.gateway.session import Answer, Retrieve
 

@@ -12,7 +12,8 @@ from bedplate.data.index import Index, chunk
 from bedplate.gateway.extractive import answer, quote
 from bedplate.gateway.grounding import Numbered, parse, render
 from bedplate.models.groundedness import assess
-from bedplate.models.suite import Outcome, parse_suite, score
+from bedplate.models.scorer import Said, score
+from bedplate.models.suite import Outcome, parse_suite
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "harbour-mutual"
 UNANSWERED = "The handbook does not cover this."
@@ -55,7 +56,7 @@ class Assistant:
             pairs = [(p.ref, p.text) for p in self.passages(case.question)]
             measured = assess(said, pairs, UNANSWERED)
             assert measured.permille == 1000, said  # it repeats what it cites
-            outcomes.append(score(case, said, measured.cited, UNANSWERED))
+            outcomes.append(score(case, Said(said, tuple(measured.cited), tuple(pairs), UNANSWERED)))
         return outcomes
 
 

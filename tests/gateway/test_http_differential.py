@@ -112,7 +112,7 @@ async def rest(scope: Any, receive: Any, send: Any) -> None:
 
 def application(door: Echo) -> Front:
     at: Any = SimpleNamespace(door=door)
-    return Front(Chat(at), rest, rest, cast("Any", door))
+    return Front(Chat(at), rest, rest, rest, cast("Any", door))
 
 
 def config(app: Front, http: type[asyncio.Protocol], **more: Any) -> uvicorn.Config:
@@ -386,6 +386,7 @@ CORPUS: dict[str, bytes] = {
     "as large as allowed": post(b"x" * MOST) + HEALTH,
     "too large": post(b"x" * (MOST + 1)) + HEALTH,
     "much too large": post(b"x" * (5 * MOST)) + HEALTH,
+    "much too large, and more": post(b"x" * (5 * MOST)) + post(b"2") + HEALTH,
     "much too large, in chunks": chunked(*[b"x" * 999] * 20) + HEALTH,
     "too large, in chunks": chunked(*[b"x" * 999] * 5) + HEALTH,
     "as large as allowed, in chunks": chunked(b"x" * (MOST - 1), b"x") + HEALTH,
@@ -715,7 +716,7 @@ def test_a_client_that_leaves_stops_what_is_answered_and_nothing_behind_it_is_be
         wire = Wire(protocol)
         protocol.connection_made(wire)
         wire.receive(post(b"stream forever") + behind)
-        while b"more" not in wire.written:
+        while b"more" not in wire.written:  # noqa: ASYNC110  a test may look
             await asyncio.sleep(0.001)
         wire.client_leaves()
         for _ in range(50):

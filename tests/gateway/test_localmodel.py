@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
+from bedplate.gateway.dialects import CHAT
+from bedplate.gateway.guardrail import Guard
 from bedplate.gateway.localmodel import MODEL, LocalModel
-from bedplate.gateway.upstream import Remote
+from bedplate.gateway.relay import Relay
+from bedplate.gateway.supply import local
+from bedplate.gateway.upstream import Asked, Remote
 
 ASKED = {
     "model": MODEL,
@@ -24,15 +29,15 @@ ASKED = {
 def test_a_small_model_from_packages_answers_whole_and_streamed() -> None:
     async def ask() -> tuple[str, str]:
         model = LocalModel()
-        upstream = Remote(model.url, "", 60, owned=model)
+        upstream = Remote(local(model.url, MODEL, 60), owned=model)
+        relay = Relay(CHAT, Guard({}))
         try:
-            whole = (await upstream.complete(ASKED)).body["choices"][0]["message"]["content"]
-            pieces = [
-                c["choices"][0]["delta"].get("content") or "" async for c in upstream.stream(ASKED) if c["choices"]
-            ]
+            whole = CHAT.answer(json.loads((await upstream.ask(Asked(CHAT, ASKED))).content))
+            async for piece in await upstream.open(Asked(CHAT, {**ASKED, "stream": True}, stream=True)):
+                relay.feed(piece)
         finally:
             await upstream.close()
-        return whole, "".join(pieces)
+        return whole, relay.said
 
     whole, streamed = asyncio.run(ask())
     assert "26 days" in whole

@@ -48,9 +48,7 @@ class Csv(PlainTextResponse):
 
 
 @router.get("/cost.csv", response_class=Csv)
-def table(
-    at: At, me: Me, by: By | None = None, since: Day = "", until: Day = "", use_case: Name = ""
-) -> Csv:
+def table(at: At, me: Me, by: By | None = None, since: Day = "", until: Day = "", use_case: Name = "") -> Csv:
     """Return the showback table as CSV, a row for each team, use case and model; or the sums by one dimension."""
     seen, (first, last) = readable(at, me.person), span(at, since, until)
     if by is None:

@@ -92,7 +92,6 @@ def _serve(at: Settings, sock: socket.socket, ready: Callable[[], None]) -> None
 
 def _serve_together(config: uvicorn.Config, sock: socket.socket, ready: Callable[[], None]) -> None:
     """Serve in several processes: each takes connections from the one socket, and has a shard of its own."""
-    import uvicorn
     from uvicorn.supervisors import Multiprocess
 
     # A process takes as many waiting connections at once as its queue may hold. With a queue of one each takes one and

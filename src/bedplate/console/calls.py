@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import PlainTextResponse
@@ -11,7 +13,8 @@ from bedplate.errors import InvalidInput, Tampered
 from bedplate.evidence.views import prove, sealed_size
 from bedplate.gateway.price import UNKNOWN_ID
 from bedplate.gateway.search import ANY, Cursor, Wanted
-from bedplate.models.feedback import checked
+from bedplate.kernel.clock import rfc3339
+from bedplate.models.feedback import checked as opinion
 from bedplate.models.governance import GIVE_FEEDBACK
 from bedplate.paths.feedback import Giver
 from bedplate.portfolio import views as portfolio
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = 8
 NEAR = 4_096  # records looked at for them
+MOST_COMPARED = 200_000  # characters of turns that differ; those after them are not looked into
 SHOWN = (
     "use_case",
     "route",
@@ -138,14 +142,14 @@ def mark(visit: Visit) -> Response:
         raise InvalidInput("This was not found in this call.", hint="Choose one of its findings.")
     if visit.said("right") not in {"yes", "no"}:
         raise InvalidInput("Say whether the finding is right.", hint="Right, or wrong.")
-    said = checked("label", word_of(label, right=visit.said("right") == "yes"))
+    said = opinion("label", word_of(label, right=visit.said("right") == "yes"))
     visit.console.desk.give(Giver(f"person/{visit.by}"), found.id, said)
     return visit.go(f"/calls/{found.id}#findings")
 
 
 def check(visit: Visit) -> Response:
     """Make the proof of a call and verify it, step by step."""
-    checking = verified(visit, make_proof(visit, visit.part("id")))
+    checking = checked(visit, make_proof(visit, visit.part("id")))
     if visit.fragment:
         return visit.show("_proof.html", checking=checking, id=visit.part("id"))
     return _call(visit, checking)
@@ -167,7 +171,7 @@ def make_proof(visit: Visit, call_id: str) -> Proof:
     return prove(at.engine, shard, name, row.seq, row.entry, at.anchor.prove)
 
 
-def verified(visit: Visit, proof: Proof) -> Checking:
+def checked(visit: Visit, proof: Proof) -> Checking:
     """Verify a proof as anybody could, from its text and the public keys alone."""
     at = visit.at
     witnesses = [at.witness_key] if at.witness_key is not None else []
@@ -201,6 +205,11 @@ class Shown:
     priced: bool
     findings: tuple[str, ...]
     why: str
+
+    @property
+    def exact(self) -> str:
+        """When it was recorded, RFC 3339: calls of one minute are told apart."""
+        return rfc3339(self.call.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,13 +305,17 @@ def _neighbours(visit: Visit, call: Call) -> list[Call]:
 
 
 def _texts(before: Sequence[Turn], after: Sequence[Turn]) -> list[Sides]:
-    """Put what was said side by side: what was asked, turn by turn as far as the roles agree, and the answer."""
-    pairs = []
-    for n in range(max(len(before), len(after)) - 1):
-        left, right = (turns[n] if n < len(turns) - 1 else None for turns in (before, after))
-        role = (right or left or before[-1]).role
-        pairs.append(sides(role, left.text if left else "", right.text if right else ""))
-    return [*pairs, sides("answer", before[-1].text, after[-1].text)] if before and after else pairs
+    """Put what was said side by side, turn by turn as far as the roles agree."""
+    pairs: list[Sides] = []
+    left_over = MOST_COMPARED
+    for _, a, b, c, d in SequenceMatcher(None, [t.role for t in before], [t.role for t in after]).get_opcodes():
+        for left, right in zip_longest(before[a:b], after[c:d]):
+            role = " / ".join(dict.fromkeys(turn.role for turn in (left, right) if turn is not None))
+            texts = left.text if left else "", right.text if right else ""
+            pairs.append(sides(role, *texts, most=left_over))
+            if not pairs[-1].same:
+                left_over = max(0, left_over - max(map(len, texts)))
+    return pairs
 
 
 PAGES = (

@@ -54,7 +54,7 @@ class Turn:
     @property
     def text(self) -> str:
         """All that was said, as one text."""
-        return "\n".join(f"{p.name}: {p.text}" if p.name else p.text for p in self.parts)
+        return "\n".join(f"{p.name}: {p.text}" if p.kind == "tool" else p.text for p in self.parts)
 
 
 def conversation(content: Mapping[str, Any], passages: Collection[object] = ()) -> list[Turn]:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 WORDS = re.compile(r"\S+\s*|\s+")
-MOST_WORDS = 6_000  # of a text; beyond, lines are compared: it takes more than twice as long for twice the words
+MOST_WORDS = 6_000  # of a text; beyond, lines are compared: it takes up to four times as long for twice the words
+MOST_LINES = 6_000  # beyond, the whole texts stand beside each other
 FIELDS = (
     "use_case",
     "release",
@@ -55,7 +56,7 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """One text beside another. `same`: there is no difference; `by` is what was compared, words or lines."""
+    """One text beside another. `same`: there is no difference; `by` is what was compared: words, lines or the whole."""
 
     name: str
     left: tuple[Run, ...]
@@ -64,14 +65,16 @@ class Sides:
     by: str
 
 
-def sides(name: str, before: str, after: str) -> Sides:
-    """Compare two texts."""
+def sides(name: str, before: str, after: str, most: int = MOST_WORDS) -> Sides:
+    """Compare two texts, of at most so many words or lines."""
     if before == after:
         both = (Run(before, changed=False),) if before else ()
         return Sides(name, both, both, same=True, by="words")
     left, right, by = WORDS.findall(before), WORDS.findall(after), "words"
-    if max(len(left), len(right)) > MOST_WORDS:
+    if max(len(left), len(right)) > min(MOST_WORDS, most):
         left, right, by = before.splitlines(keepends=True), after.splitlines(keepends=True), "lines"
+    if max(len(left), len(right)) > min(MOST_LINES, most):
+        left, right, by = [before], [after], "their whole"
     lefts: list[Run] = []
     rights: list[Run] = []
     for kind, a, b, c, d in SequenceMatcher(None, left, right).get_opcodes():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DAYS = 90  # that are counted, today included
 BATCH = 4_096
-MOST_AT_ONCE = 131_072  # records for one page: what is left is counted for the next
+MOST_AT_ONCE = 32_768  # records for one page: what is left is counted for the next
 NOTHING = b'"findings":[]'  # exact: within a text of the entry its quotes would be escaped
 SAID = b'"kind":"feedback.given"'
 INTENT = b'"kind":"call.intent"'
@@ -166,7 +166,8 @@ def word_of(label: str, *, right: bool = False) -> str:
 
 def _told(findings: Iterable[str]) -> Iterator[tuple[str, str, str]]:
     for finding in findings:
-        way, _, rest = finding.partition(": ")
+        way, named, rest = finding.partition(": ")
+        way, rest = (way, rest) if named else ("", finding)
         times = TIMES.search(rest)
         label = rest[: times.start()] if times else rest
         yield way if way in WAYS else "input", label, times[0] if times else ""

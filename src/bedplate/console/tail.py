@@ -78,7 +78,7 @@ def tail(visit: Visit) -> Response:
     return visit.show(
         "tail.html",
         rows=rows(visit, found),
-        places=text_of(begun),
+        reached=text_of(begun),
         use_case=use_case,
         verdict=verdict,
         verdicts=VERDICTS,

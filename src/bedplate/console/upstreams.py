@@ -42,7 +42,7 @@ class Upstream:
     @property
     def failing(self) -> int:
         """Percent of the calls since this process started that failed, rounded up."""
-        return -(-100 * self.view.failed // self.view.calls) if self.view.calls else 0
+        return min(100, -(-100 * self.view.failed // self.view.calls)) if self.view.calls else 0
 
 
 def upstreams(visit: Visit) -> Response:
@@ -54,7 +54,7 @@ def upstreams(visit: Visit) -> Response:
     known = {one.view.name for one in shown}
     return visit.show(
         "upstreams.html",
-        upstreams=shown,
+        shown=shown,
         missing=[(name, stands) for name, stands in using.items() if name not in known],
         troubled=sum(one.view.breaker.state != "closed" or bool(one.view.trouble) for one in shown),
         in_flight=sum(one.view.in_flight for one in shown),

@@ -203,7 +203,8 @@ class Door:
         if failed.body:
             return Answer(failed.status, _headers(trace), failed.body)
         answer = self._error(trace, dialect, failed.status, failed)
-        return replace(answer, headers=[*answer.headers, *([("retry-after", failed.retry_after)] * bool(failed.retry_after))])
+        later = [("retry-after", failed.retry_after)] if failed.retry_after else []
+        return replace(answer, headers=answer.headers + later)
 
     def _released(self, trace: Trace) -> None:
         """Give back what was counted for a call that was not made."""
@@ -346,9 +347,7 @@ class Door:
             return "guardrail-input", f"the prompt holds {named}: {refused.message}", refused.hint
         return None
 
-    async def _served(
-        self, plan: TierPlan, recipe: Recipe, trace: Trace, request: Request, passed: Carried
-    ) -> Answer:
+    async def _served(self, plan: TierPlan, recipe: Recipe, trace: Trace, request: Request, passed: Carried) -> Answer:
         if trace.route == "live" and (over := self._reserved(plan, recipe, trace, request)) is not None:
             trace.reasons = [_spent(over)]
             return await self._refused(trace, request.dialect)
@@ -375,7 +374,7 @@ class Door:
                 return Answer(200, headers + carried(flow.headers), events=session.streamed(flow))
             began = self._p.clock()
             reply = await self._p.switchboard.ask(targets, asked, trace, tokens)
-            trace.upstream_us = self._p.clock() - began
+            trace.upstream_us = max(0, self._p.clock() - began)  # clocks step back
             return Answer(200, headers + carried(reply.headers), await session.whole(reply))
         except UpstreamFailed as failed:
             trace.status, trace.error = "failed", failed.message

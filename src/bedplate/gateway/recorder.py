@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 class JournalRecorder:
     """Implements `bedplate.gateway.session.Recorder` on one shard. `told` is called once a record is durable."""
 
-    def __init__(
-        self, journal: Journal, vault: Vault, clock: Clock, told: Told | None = None
-    ) -> None:
+    def __init__(self, journal: Journal, vault: Vault, clock: Clock, told: Told | None = None) -> None:
         self._journal = journal
         self._vault = vault
         self._clock = clock

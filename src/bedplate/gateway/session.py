@@ -173,7 +173,7 @@ class Session:
             try:
                 async for chunk in flow:
                     if not trace.first_us:
-                        trace.first_us = self._p.clock() - trace.started
+                        trace.first_us = max(1, self._p.clock() - trace.started)  # clocks step back
                     out = relay.feed(chunk)
                     if out:
                         yield out

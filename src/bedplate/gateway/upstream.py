@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -17,6 +16,8 @@ from .grounding import parse
 from .route import Outcome, retry_after
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
     from .localmodel import LocalModel
     from .route import Kind
     from .supplier import Dialect as Name
@@ -137,7 +138,8 @@ class Embedded:
         """Answer from the passages in what the model is told as `system`."""
         body, dialect = asked.body, asked.dialect
         if dialect.name == "embeddings":
-            raise UpstreamFailed(f"the {self.name} makes no embeddings", status=404, hint="release with a model that does")
+            hint = "release with a model that does"
+            raise UpstreamFailed(f"the {self.name} makes no embeddings", status=404, hint=hint)
         text = self._answer(asked)
         whole = dialect.whole(self._said(body, text))
         if dialect.name == "chat":
@@ -236,7 +238,8 @@ class Remote:
                     self._heads.clear()
                 self._heads[known] = head_of("POST", target, self._supplier.site.authority, [*_JSON, *told])
             head = self._heads[known]
-        response = await self._pool.send(b"%bcontent-length: %d\r\n\r\n" % (head, len(body)), body, whole=not asked.stream)
+        head = b"%bcontent-length: %d\r\n\r\n" % (head, len(body))
+        response = await self._pool.send(head, body, whole=not asked.stream)
         if response.status != 200:  # noqa: PLR2004  the one status that carries an answer
             raise await refused(response)
         return response

@@ -127,7 +127,7 @@ class GroupCommit(Generic[W, R]):
             self._changed.notify()
         if refused := staged[taken:]:
             msg = f"{self._name} failed: {self._failure}" if self._failure else f"{self._name} queue is full"
-            _settle([(w.future, Unavailable(msg, hint="try again later, with the same id")) for w in refused])
+            _answer(refused, [Unavailable(msg, hint="try again later, with the same id") for _ in refused])
 
     def _put(self, waiter: Waiter[W, R]) -> None:
         with self._changed:
