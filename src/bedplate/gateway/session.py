@@ -244,7 +244,7 @@ class Session:
             elif self._draft:
                 dialect.prefix(body, self._draft)
                 changed = True
-        except (ValueError, KeyError, TypeError, AttributeError) as wrong:
+        except (InvalidInput, ValueError, KeyError, TypeError, AttributeError) as wrong:
             raise UpstreamFailed(f"the upstream's answer cannot be read: {wrong}") from None
         if usage is not None:
             trace.tokens_in, trace.tokens_out, trace.cached_in = usage
