@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from bedplate.gateway.door import Door
 
 log = structlog.get_logger(__name__)
-M_ARENA_MAX = -8  # malloc.h
 
 
 class Front:
@@ -119,13 +118,6 @@ def _settle() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _one_heap() -> None:
-    """Have all threads take memory from one heap: with an interpreter lock, more of them only hold more of it."""
-    with suppress(OSError, AttributeError):  # only glibc has it
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
-
-
 def create() -> Front:
     """Build the application from the environment; uvicorn's factory."""
-    _one_heap()
     return create_for(open_installation(Settings(), apart=True), alone=True)

@@ -119,6 +119,7 @@ def test_no_sideways_scroll_on_a_phone(look: Look, spent: Spent) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_stands_in_the_way_of_anybody(look: Look, spent: Spent, scheme: Any) -> None:
     page = look.page("leo.fischer", color_scheme=scheme)

@@ -180,6 +180,7 @@ def test_the_navigation_fits_on_one_line(look: Look) -> None:
     assert page.locator(".top").bounding_box()["height"] < 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_stands_in_the_way_of_anybody(look: Look, called: Called, scheme: Any) -> None:
     page = look.page(color_scheme=scheme)

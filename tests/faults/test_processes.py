@@ -153,6 +153,7 @@ def test_kill_9_under_load_loses_nothing_acknowledged_in_20_times() -> None:
     kill_under_load(20)
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_folder_agree_within_a_second() -> None:
     data = served.fresh()
     with Server(data) as first, Server(data) as second:

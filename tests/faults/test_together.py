@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from tests.served import Harbour
 
+pytestmark = pytest.mark.slow
 SECOND = 1.0  # law: what stops a use case is in force on every process within a second
 LINES = 16  # kept connections: enough that both processes have some
 
