@@ -224,8 +224,8 @@ def test_a_standing_that_cannot_be_proved_fresh_stops_tier_3_at_once_and_tier_1_
         }
         metrics = served.fetch(server.url, "/metrics")[2].decode()
         counted = [line for line in metrics.splitlines() if line.startswith("bedplate_calls_total{")]
-        for verdict, status in (("allow", "ok"), ("deny", "refused")):
-            assert any(f'verdict="{verdict}"' in line and f'status="{status}"' in line for line in counted), counted
+        for verdict, ended in (("allow", "ok"), ("deny", "refused")):
+            assert any(f'verdict="{verdict}"' in line and f'status="{ended}"' in line for line in counted), counted
         assert re.search(r"bedplate_call_seconds_count\{[^}]*\} [1-9]", metrics)
 
 
