@@ -63,6 +63,8 @@ from bedplate.kernel.manifest import Catalogue, Manifest, catalogue
 from bedplate.kernel.standing import Standing, from_plain
 from bedplate.models.groundedness import assess
 from bedplate.models.prompt import Shelf
+from bedplate.paths.feedback import Desk
+from bedplate.paths.feedback import Parts as DeskParts
 from bedplate.paths.snapshots import Snapshots
 from bedplate.paths.thread import Offer, Workshop
 from bedplate.people.actions import carry_out_apply
@@ -151,6 +153,7 @@ class Installation:
     pump: Pump
     metrics: Metrics
     observer: Observer
+    desk: Desk  # one, for it keeps count of who speaks how fast
     witness_key: VerifierKey | None = None
     faults: list[str] = field(default_factory=list)
     sealing: threading.Lock = field(default_factory=threading.Lock)
@@ -341,6 +344,7 @@ def open_installation(settings: Settings, clock: Clock = wall_clock, *, apart: b
         pump=pump,
         metrics=metrics,
         observer=observer,
+        desk=Desk(DeskParts(engine, governor, follower, calls, journal, vault, clock, identities)),
         witness_key=witness_key,
         faults=faults,
     )

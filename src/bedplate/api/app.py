@@ -81,7 +81,6 @@ def create(at: Installation) -> FastAPI:
         },
     )
     app.state.installation = at
-    app.state.desk = feedback.open_desk(at)
     for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(BedplateError, _told)

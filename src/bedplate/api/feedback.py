@@ -9,10 +9,9 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from bedplate.bootstrap import Installation
 from bedplate.errors import InvalidInput, Unauthenticated, Unavailable
 from bedplate.models.feedback import checked, yaml_of
-from bedplate.paths.feedback import Desk, Giver, Parts
+from bedplate.paths.feedback import Desk, Giver
 from bedplate.people.views import who
 from bedplate.wire import Expected, Opinion
 
@@ -26,25 +25,9 @@ KEY = "bpk_"  # what a use case's key begins with
 _bearer = HTTPBearer(auto_error=False, description="A token from `bedplate login`, or a use case's key.")
 
 
-def open_desk(at: Installation) -> Desk:
-    """Make the desk of an installation; one, for it keeps count of who speaks how fast."""
-    return Desk(
-        Parts(
-            engine=at.engine,
-            governor=at.governor,
-            follower=at.follower,
-            calls=at.calls,
-            journal=at.journal,
-            vault=at.vault,
-            clock=at.clock,
-            identities=at.identities,
-        )
-    )
-
-
 def desk(request: Request) -> Desk:
     """Return the desk of this server."""
-    found: Desk = request.app.state.desk
+    found: Desk = request.app.state.installation.desk
     return found
 
 

@@ -14,8 +14,6 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
-from bedplate.paths.feedback import Desk, Parts
-
 from . import (
     approvals,
     calls,
@@ -71,25 +69,9 @@ OTHER_SITE = Problem(
 )
 
 
-def open_desk(at: Installation) -> Desk:
-    """Make the desk that takes what people say of findings; one, for it keeps count of who speaks how fast."""
-    return Desk(
-        Parts(
-            engine=at.engine,
-            governor=at.governor,
-            follower=at.follower,
-            calls=at.calls,
-            journal=at.journal,
-            vault=at.vault,
-            clock=at.clock,
-            identities=at.identities,
-        )
-    )
-
-
 def create(at: Installation) -> Starlette:
     """Build the console over an installation. Mount it at `/`."""
-    console = Console(at, environment(), Tally(at.calls), Findings(at.calls), open_desk(at), Viewers(), at.clock())
+    console = Console(at, environment(), Tally(at.calls), Findings(at.calls), at.desk, Viewers(), at.clock())
     routes: list[BaseRoute] = [stream.route(console) for stream in tail.STREAMS]
     routes += [page.route(console) for plane in PLANES for page in plane.PAGES]
     folder = resources.files("bedplate.console").joinpath("static")

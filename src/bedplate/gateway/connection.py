@@ -334,7 +334,7 @@ class _Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = transport  # type: ignore[assignment]  # of TCP: it can write
         self._open = True
 
     def data_received(self, data: bytes) -> None:

@@ -246,7 +246,7 @@ def _error(status: int, told: Json) -> BedplateError:
     )
     if status == 202 or code == "needs-approval":  # noqa: PLR2004  accepted, and waiting
         return NeedsApproval(message, approval=str(error.get("approval", "")), hint=hint)
-    if status == 403:  # noqa: PLR2004
+    if status == 403:  # noqa: PLR2004  forbidden
         reasons = tuple((r["control"], r["reason"], r["fix"]) for r in error.get("reasons", ()))
         return Denied(message, hint=hint, reasons=reasons)
     if code == Tampered.code:

@@ -22,7 +22,7 @@ def migrate(engine: Engine) -> None:
     if current(engine) == newest():
         return
     from alembic import command  # noqa: PLC0415  12 MB that a serving process has no use for
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415  as above
 
     config = Config()
     config.set_main_option("script_location", str(resources.files("bedplate.store").joinpath("migrations")))
