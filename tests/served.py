@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import fcntl
 import http.client
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -43,23 +43,44 @@ if TYPE_CHECKING:
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "harbour-mutual"
 PORTS = range(8700, 8800)
+OURS = 8  # ports of one test process: a server each, and the last for its upstream
 HR, RIGHTS, CLAIMS = "hr-policy-assistant", "cover-assistant", "claims-helper"  # live, live in tier 3, only accepted
 LEAVE = "How many days of annual leave do I get?"
 UNANSWERED = "The handbook does not cover this."
-SERIAL = count()
+SERIAL, TURN = count(), count()
 CLIENTS: dict[str, list[OpenAI]] = {}  # by the server's URL
 Kind = Literal["embedded", "remote"]
 
 
 def free_port() -> int:
-    """Return a port nobody listens on now."""
-    for port in random.sample(PORTS, len(PORTS)):
+    """Return a port nobody listens on now, and no other test process is given: a server takes it only later.
+
+    Whoever looked for a free one alone could be answered by another test's server, until that one ended.
+    """
+    ours = our_ports()[:-1]
+    for _ in ours:
+        port = ours[next(TURN) % len(ours)]
         with socket.socket() as taken:
             taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with suppress(OSError):
                 taken.bind(("127.0.0.1", port))
                 return port
-    raise OSError("no port between 8700 and 8799 is free")
+    raise OSError(f"no port of {ours} is free")
+
+
+@cache
+def our_ports() -> range:
+    """Take some ports for this test process alone, until it ends."""
+    for first in range(PORTS.start, PORTS.stop - OURS + 1, OURS):
+        with suppress(OSError):  # another user's
+            held = os.open(Path(tempfile.gettempdir(), f"bedplate-tests-{first}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(held)
+                continue
+            return range(first, first + OURS)
+    raise OSError("every port between 8700 and 8799 is held by a test process")
 
 
 class Server:
@@ -70,6 +91,7 @@ class Server:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = data.with_name(f"{data.name}.{next(SERIAL)}.log")
+        self.python = sys.executable
         self._environment = {
             **os.environ,
             "BEDPLATE_DATA": str(data),
@@ -80,7 +102,7 @@ class Server:
 
     def start(self, *, answering: bool = True) -> Self:
         """Start the process; with `answering`, return only once it answers, and fail with its log if it ends."""
-        program = [sys.executable, "-m", "bedplate", "up"]
+        program = [self.python, "-m", "bedplate", "up"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(program, env=self._environment, stdout=log, stderr=log)
         if answering and not self.answers():
@@ -94,7 +116,7 @@ class Server:
         until = time.monotonic() + within
         while time.monotonic() < until and self.process.poll() is None:
             with suppress(OSError, http.client.HTTPException):
-                if fetch(self.url, "/healthz")[0] == 200:
+                if fetch(self.url, "/healthz")[0] == 200 and self.url in self.said():  # it, and nobody else
                     return True
             time.sleep(0.03)
         return False
@@ -359,9 +381,7 @@ class Seen:
 @cache
 def upstream_port() -> int:
     """Return the port of this process's upstream: a release is bound to the address it was made with."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    return our_ports()[-1]
 
 
 class RecordingUpstream:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 32
 POINTS = 20
+WARMING = 0.2  # of the calls: pools, queues and the disk's pages in memory fill up
 NOISE_BYTES = 1 << 20  # a page of the allocator here, a piece of the journal there
 
 
@@ -35,7 +36,7 @@ class Growth:
 
 
 def growth(target: Target, upstream: int, calls: int) -> Growth:
-    """Make so many calls, and look at the memory of the target in between."""
+    """Make so many calls, and look at the memory of the target in between; not in the first fifth, while it warms."""
     assert target.process is not None
     points: list[tuple[float, float]] = []
     began, done, seconds = counts(upstream)[0], 0, 0.2
@@ -43,7 +44,8 @@ def growth(target: Target, upstream: int, calls: int) -> Growth:
         before = done
         load(target.port, target.key, body(), CONNECTIONS, seconds)
         done = counts(upstream)[0] - began
-        points.append((float(done), float(sum(target.process.resident().values()))))
+        if done >= calls * WARMING:
+            points.append((float(done), float(sum(target.process.resident().values()))))
         seconds = min(5.0, max(0.1, seconds * calls / POINTS / max(1, done - before)))
     xs, ys = [x for x, _ in points], [y for _, y in points]
     slope, start = linear_regression(xs, ys)

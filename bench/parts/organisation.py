@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
 
-from bedplate.bootstrap import Installation, open_installation
+from bedplate.bootstrap import open_installation
 from bedplate.config import Settings
 from bedplate.document import parse
 from bedplate.errors import NeedsApproval
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from bedplate.installation import Installation
     from bedplate.kernel.event import Data
     from bedplate.kernel.model import OperatingModel
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
-import threading
 import time
-from dataclasses import dataclass, field
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
 
 import bedplate.data.governance as data_governance
 import bedplate.data.tables as data_tables
@@ -33,14 +31,14 @@ import bedplate.portfolio.tables as portfolio_tables
 import bedplate.releases.governance as releases_governance
 import bedplate.releases.tables as releases_tables
 from bedplate.data.index import Index
-from bedplate.errors import Conflict, InvalidInput, NotFound, Tampered
-from bedplate.evidence.actions import note_segment
+from bedplate.errors import BedplateError, Conflict, InvalidInput, NeedsApproval, Tampered
 from bedplate.evidence.audit import audit
 from bedplate.evidence.views import events
-from bedplate.gateway.actions import pass_held
+from bedplate.gateway.actions import give_held, pass_held
 from bedplate.gateway.budget import Budgets
 from bedplate.gateway.door import Door
 from bedplate.gateway.grounding import Numbered
+from bedplate.gateway.held import Kept
 from bedplate.gateway.localmodel import MODEL as LOCAL_MODEL
 from bedplate.gateway.localmodel import LocalModel
 from bedplate.gateway.observer import Observer, bench
@@ -50,27 +48,28 @@ from bedplate.gateway.session import Parts
 from bedplate.gateway.snapshot import Follower
 from bedplate.gateway.supply import Supply, open_supply
 from bedplate.gateway.switchboard import Switchboard
-from bedplate.gateway.telemetry import Pump, open_telemetry
+from bedplate.gateway.telemetry import open_telemetry
 from bedplate.gateway.upstream import Embedded, Remote, Upstream
 from bedplate.gateway.usage import Usage
-from bedplate.gateway.views import Call, Calls
+from bedplate.gateway.views import Calls
 from bedplate.incidents.actions import carry_out_resume
+from bedplate.installation import Installation
 from bedplate.kernel.authority import OPERATOR
-from bedplate.kernel.clock import SECOND, Clock
 from bedplate.kernel.governor import Governor
 from bedplate.kernel.identity import Identities
 from bedplate.kernel.manifest import Catalogue, Manifest, catalogue
-from bedplate.kernel.standing import Standing, from_plain
 from bedplate.models.groundedness import assess
 from bedplate.models.prompt import Shelf
+from bedplate.paths.erasure import Eraser
+from bedplate.paths.erasure import Parts as EraserParts
 from bedplate.paths.feedback import Desk
 from bedplate.paths.feedback import Parts as DeskParts
 from bedplate.paths.snapshots import Snapshots
 from bedplate.paths.thread import Offer, Workshop
 from bedplate.people.actions import carry_out_apply
+from bedplate.people.attempt import Attempts
 from bedplate.portfolio.actions import settle
 from bedplate.releases.actions import carry_out_live
-from bedplate.store import tables as t
 from bedplate.store.anchor import Anchor
 from bedplate.store.engine import open_engine, refuse_unsafe
 from bedplate.store.fsck import verify_ledger
@@ -79,18 +78,17 @@ from bedplate.store.ledger import SqlLedger
 from bedplate.store.migrate import migrate, migrate_apart
 from bedplate.store.note import SigningKey, VerifierKey
 from bedplate.store.projector import Projector
-from bedplate.store.reads import read_approval
 from bedplate.store.vault import Vault
 from bedplate.store.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from sqlalchemy import Engine
+
     from bedplate.config import Settings
-    from bedplate.gateway.metrics import Metrics, Reading
-    from bedplate.kernel.approval import Approval
-    from bedplate.kernel.event import Value
-    from bedplate.kernel.model import OperatingModel
+    from bedplate.gateway.metrics import Reading
+    from bedplate.kernel.clock import Clock
     from bedplate.store.tables import Projection
 
 MANIFESTS: tuple[Manifest, ...] = (
@@ -116,7 +114,6 @@ PROJECTIONS: tuple[Projection, ...] = (
     evidence_tables.PROJECTION,
     paths_tables.PROJECTION,
 )
-READY_AGE = 2 * SECOND
 BREAKER_STATES = ("closed", "half-open", "open")
 MAX_SHARDS = 64  # serving processes that share one data folder
 
@@ -124,121 +121,6 @@ MAX_SHARDS = 64  # serving processes that share one data folder
 def wall_clock() -> int:
     """Return microseconds since the epoch."""
     return time.time_ns() // 1000
-
-
-@dataclass(slots=True)
-class Installation:
-    """Everything that runs, put together. `open_installation` makes one; `close` takes it apart."""
-
-    settings: Settings
-    engine: Engine
-    clock: Clock
-    identities: Identities
-    catalogue: Catalogue
-    ledger: SqlLedger
-    governor: Governor
-    anchor: Anchor
-    key: SigningKey
-    journal: Journal
-    vault: Vault
-    calls: Calls
-    follower: Follower
-    door: Door
-    workshop: Workshop
-    upstreams: Mapping[str, Upstream]
-    supply: Supply
-    prices: Prices
-    budgets: Budgets
-    usage: Usage
-    pump: Pump
-    metrics: Metrics
-    observer: Observer
-    desk: Desk  # one, for it keeps count of who speaks how fast
-    witness_key: VerifierKey | None = None
-    faults: list[str] = field(default_factory=list)
-    sealing: threading.Lock = field(default_factory=threading.Lock)
-
-    def model(self) -> OperatingModel | None:
-        """Return the operating model in force (or, before founding, the newest proposed)."""
-        with self.engine.connect() as connection:
-            return self.ledger.model_of(connection)
-
-    def approval(self, approval_id: str) -> Approval:
-        """Return one approval; `NotFound` if there is none."""
-        with self.engine.connect() as connection:
-            found = read_approval(connection, approval_id)
-        if found is None:
-            raise NotFound(f"there is no {approval_id}", hint="list them: bedplate approvals")
-        return found
-
-    def approvals(self, *states: str, subject: str = "", limit: int = 200) -> list[Approval]:
-        """List approvals in these states, newest first; of one subject, if named."""
-        query = select(t.approval.c.id).order_by(t.approval.c.asked_at.desc()).limit(limit)
-        if states:
-            query = query.where(t.approval.c.state.in_(states))
-        if subject:
-            query = query.where(t.approval.c.subject == subject)
-        with self.engine.connect() as connection:
-            ids = list(connection.execute(query).scalars())
-            return [a for a in (read_approval(connection, i) for i in ids) if a is not None]
-
-    def standing(self, subject: str) -> Standing:
-        """Return the standing of a subject; `NotFound` if it has none."""
-        with self.engine.connect() as connection:
-            body = connection.execute(
-                select(t.standing.c.body).where(t.standing.c.subject == subject)
-            ).scalar_one_or_none()
-        if body is None:
-            raise NotFound(f"there is no {subject}", hint="propose it: bedplate apply use-case.yaml")
-        return from_plain(_json(body))
-
-    def content(self, person: str, call: Call) -> dict[str, Any] | None:
-        """Return what was asked and answered in a call to those who may read it; None to others, or if it is gone."""
-        model = self.model()
-        standing = self.follower.snapshot.standings.get(call.entry["use_case"])
-        domain = standing.domain if standing is not None else ""
-        if model is None or not model.authority.allowed(person, gateway_governance.READ_CONTENT.needs, domain):
-            return None
-        return self.calls.content(call.id)
-
-    def vote(self, by: str, approval_id: str, *, yes: bool, reason: str, request: str = "") -> Approval:
-        """Vote, and carry out what the vote settled."""
-        approval = self.governor.vote(by, approval_id, yes=yes, reason=reason, request=request)
-        if approval.state in {"granted", "refused"}:
-            self.governor.carry_out(approval)
-            self.follower.look()
-            approval = self.approval(approval_id)
-        return approval
-
-    def seal(self) -> None:
-        """Anchor every record of this process's shard that is not anchored yet."""
-        with self.sealing:
-            while (segment := self.journal.seal()) is not None:
-                data: dict[str, Value] = {"number": segment.number, "first": segment.first, "count": segment.count}
-                roots: dict[str, Value] = {"root": segment.root.hex(), "previous": segment.previous.hex()}
-                note_segment(self.governor, self.journal.shard, {**data, **roots})
-                self.journal.mark_sealed(segment)
-
-    def ready(self) -> list[str]:
-        """List why this process must not get calls now; empty when it may."""
-        wrong = list(self.faults)
-        if self.follower.age > READY_AGE:
-            wrong.append(f"the standing is {self.follower.age // 1000} ms old: the database does not answer")
-        if not (self.journal.healthy and self.vault.healthy):
-            wrong.append("calls cannot be recorded: the journal or its vault failed; restart this process")
-        return wrong
-
-    async def close(self) -> None:
-        """Stop what runs and let files go."""
-        await asyncio.to_thread(self.pump.stop)
-        self.follower.stop()
-        for upstream in self.upstreams.values():
-            await upstream.close()
-        self.journal.close()
-        self.budgets.close()
-        self.calls.close()
-        self.vault.close()
-        self.engine.dispose()
 
 
 def open_engine_and_migrate(settings: Settings, *, apart: bool = False) -> Engine:
@@ -301,6 +183,7 @@ def open_installation(settings: Settings, clock: Clock = wall_clock, *, apart: b
     )
     recorder = JournalRecorder(journal, vault, clock, pump.finished)
     budgets = Budgets(settings.data / "budget", journal.shard, lambda shard: usage.counted(shard, clock()))
+    agreeing = _Agreeing(governor, follower, calls)
     door = Door(
         Parts(
             follower=follower,
@@ -314,7 +197,9 @@ def open_installation(settings: Settings, clock: Clock = wall_clock, *, apart: b
             clock=clock,
             identify=identities.next,
             onward=pump.onward,
-            agree=_Agreeing(governor).agree,
+            agree=agreeing.agree,
+            give=agreeing.give,
+            kept=agreeing.kept,
             render=shelf.render,
             verify=shelf.verify,
         )
@@ -345,6 +230,8 @@ def open_installation(settings: Settings, clock: Clock = wall_clock, *, apart: b
         metrics=metrics,
         observer=observer,
         desk=Desk(DeskParts(engine, governor, follower, calls, journal, vault, clock, identities)),
+        attempts=Attempts(engine, governor),
+        eraser=Eraser(EraserParts(engine, governor, follower, calls, vault, clock)),
         witness_key=witness_key,
         faults=faults,
     )
@@ -404,13 +291,29 @@ def _gauges(journal: Journal, follower: Follower, supply: Supply) -> Iterator[Re
 
 
 class _Agreeing:
-    """Asks people, through the slow door, about what a guardrail holds."""
+    """Asks people, through the slow door, about what a guardrail holds, and finds what was kept of it."""
 
-    def __init__(self, governor: Governor) -> None:
+    def __init__(self, governor: Governor, follower: Follower, calls: Calls) -> None:
         self._governor = governor
+        self._follower = follower
+        self._calls = calls
 
     async def agree(self, key: str, subject: str, facts: dict[str, Any]) -> None:
         await asyncio.to_thread(pass_held, self._governor, key, subject, facts)
+
+    async def give(self, key: str, subject: str, facts: dict[str, Any], to: str) -> None:
+        try:
+            await asyncio.to_thread(give_held, self._governor, key, subject, facts, to)
+        except NeedsApproval:
+            with suppress(BedplateError, SQLAlchemyError):  # then it is seen with the next look
+                await asyncio.to_thread(self._follower.look)  # the same request may come again at once
+            raise
+
+    async def kept(self, call: str) -> Kept:
+        return await asyncio.to_thread(self._kept, call)
+
+    def _kept(self, call: str) -> Kept:
+        return Kept.opened(self._calls.get(call).entry, self._calls.content(call))
 
 
 class _Retriever:
@@ -462,7 +365,3 @@ def _offers(supply: Supply, upstreams: Mapping[str, Upstream]) -> dict[str, Offe
         name: Offer(s.address, s.model, upstreams[s.address].name, frozenset(s.protocols))
         for name, s in supply.offered().items()
     }
-
-
-def _json(text: str) -> dict[str, Any]:
-    return dict(json.loads(text))

@@ -7,7 +7,7 @@ class BedplateError(Exception):
     """Base of every error Bedplate raises on purpose.
 
     `code` is stable and machine-readable; `hint` says what to do next. The shells turn the class into an
-    HTTP status (`api/app.py`) or an exit code (`cli/main.py`), once.
+    HTTP status (`status.py`) or an exit code (`cli/main.py`), once.
     """
 
     code = "internal"
@@ -76,6 +76,16 @@ class Unavailable(BedplateError):
     """It cannot be done now (database, journal or upstream away); trying again later may work."""
 
     code = "unavailable"
+
+
+class TooMany(Unavailable):
+    """It was tried too often. `wait_s`: seconds until it may be tried again."""
+
+    code = "too-many"
+
+    def __init__(self, message: str, *, hint: str = "", code: str | None = None, wait_s: int = 0) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.wait_s = wait_s
 
 
 class Full(Unavailable):

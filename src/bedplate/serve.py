@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import logging
+import threading
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-import structlog
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
+from bedplate import logs
 from bedplate.api.access import METADATA, Access
-from bedplate.api.app import create as create_api
 from bedplate.api.chat import Chat
 from bedplate.api.traces import Traces
-from bedplate.bootstrap import Installation, open_installation
+from bedplate.bootstrap import open_installation
 from bedplate.config import Settings
 from bedplate.console.app import create as create_console
 from bedplate.gateway.metrics import CONTENT_TYPE
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from bedplate.gateway.door import Door
+    from bedplate.installation import Installation
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Front:
@@ -60,6 +62,33 @@ class Front:
             await self._rest(scope, receive, send)
 
 
+class _Governance:
+    """The API under `/api`, built when it is first asked for.
+
+    A process that only carries calls never holds it (some 13 MB), and the first page does not wait for it.
+    """
+
+    def __init__(self, at: Installation) -> None:
+        self._at = at
+        self._app: ASGIApp | None = None
+        self._one = threading.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on one request."""
+        app = self._app
+        if app is None:
+            app = await asyncio.to_thread(self._built)
+        await app(scope, receive, send)
+
+    def _built(self) -> ASGIApp:
+        with self._one:
+            if self._app is None:
+                from bedplate.api.app import create  # noqa: PLC0415  half of what the whole server takes to import
+
+                self._app = create(self._at)
+            return self._app
+
+
 def create_for(at: Installation, *, alone: bool = False) -> Front:
     """Build the whole application over an installation; it is started and closed with the application.
 
@@ -74,7 +103,7 @@ def create_for(at: Installation, *, alone: bool = False) -> Front:
         worker.start()
         if alone:
             _settle()
-        log.info("bedplate.up", upstreams=[u.name for u in at.upstreams.values()], shard=at.journal.shard)
+        log.info("bedplate.up", extra={"upstreams": [u.name for u in at.upstreams.values()], "shard": at.journal.shard})
         try:
             yield
         finally:
@@ -99,7 +128,7 @@ def create_for(at: Installation, *, alone: bool = False) -> Front:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
-            Mount("/api", create_api(at)),
+            Mount("/api", _Governance(at)),
             Mount("/", create_console(at)),
         ],
         lifespan=running,
@@ -119,5 +148,6 @@ def _settle() -> None:
 
 
 def create() -> Front:
-    """Build the application from the environment; uvicorn's factory."""
+    """Build the application from the environment; uvicorn's factory, in every serving process."""
+    logs.configure()
     return create_for(open_installation(Settings(), apart=True), alone=True)

@@ -151,6 +151,10 @@ class MemoryTransaction:
         """Return one approval."""
         return self._state.approvals.get(approval)
 
+    def live(self, beside: str) -> int:
+        """Return how many subjects are live beside this one."""
+        return sum(s.stage == "live" and subject != beside for subject, s in self._state.standings.items())
+
     def approvals(self, subject: str, action: str) -> Sequence[Approval]:
         """Return the asked or granted approvals of this subject and action, newest first."""
         found = [a for a in self._waiting() if a.subject == subject and a.action == action]

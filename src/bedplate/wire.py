@@ -70,6 +70,7 @@ class Sample(Sent):
     case: Name
     passed: bool
     why: Text = ""
+    answer: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$", description="SHA-256 of the answer, as a call's.")] = ""
 
 
 class RunElsewhere(Sent):
@@ -96,6 +97,13 @@ class Ballot(Sent):
 class Because(Sent):
     """A reason for what is done."""
 
+    reason: Annotated[str, Field(min_length=1, max_length=4_000)]
+
+
+class Held(Sent):
+    """Hold what was said in a use case's calls, or let it go."""
+
+    use_case: Name
     reason: Annotated[str, Field(min_length=1, max_length=4_000)]
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import logging
 import threading
 from dataclasses import asdict
 from typing import IO, TYPE_CHECKING
-
-import structlog
 
 from bedplate.errors import BedplateError, Tampered
 from bedplate.evidence.actions import note_shard
@@ -20,6 +19,7 @@ from bedplate.gateway.cost import anomalies
 from bedplate.gateway.governance import unproven
 from bedplate.gateway.price import dollars
 from bedplate.incidents.actions import Happening, open_incident
+from bedplate.incidents.escalation import Escalation
 from bedplate.incidents.ladder import UNPROVEN
 from bedplate.incidents.views import incidents
 from bedplate.kernel.authority import SYSTEM
@@ -32,14 +32,15 @@ from bedplate.models.views import measures
 from bedplate.store.record import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from bedplate.bootstrap import Installation
     from bedplate.gateway.anomaly import Anomaly
     from bedplate.gateway.views import Call
+    from bedplate.installation import Installation
     from bedplate.kernel.standing import Standing
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
+SEAL_AT = 16_384  # records
 BEAT_EVERY = 60 * SECOND
 ADD_UP_AT, ADD_UP_EVERY = 512, 5 * SECOND  # records, or time, until usage is written
 MOST_AT_ONCE = 65_536  # records in one round: what was never added up must not hold up the rest
@@ -67,6 +68,7 @@ class Worker:
         self._counted, self._counted_at = -1, 0  # of the own shard: records added up, and when
         self._behind: set[str] | None = None  # shards of others whose records are not added up; None: not looked yet
         self._watched_at = 0
+        self._escalation = Escalation(at.engine, at.governor)
         self._canaries = Canaries(at.door, at.catalogue.controls.values())
         every = at.settings.canary_every_s * SECOND
         self._canaries_at = at.clock() - max(0, every - FIRST_CANARIES)  # when their last round was, or would have been
@@ -93,24 +95,42 @@ class Worker:
     def tick(self) -> None:
         """Do one round."""
         now = self._at.clock()
-        if now - self._sealed_at >= self._at.settings.seal_every_s * SECOND:
+        journal = self._at.journal
+        if (
+            now - self._sealed_at >= self._at.settings.seal_every_s * SECOND
+            or journal.size - journal.sealed >= SEAL_AT  # their leaves are held in memory
+        ):
             self._sealed_at = now
             self._at.seal()
             self._at.anchor.checkpoint()
         if now - self._beat_at >= BEAT_EVERY and self._at.journal.size:
             self._beat_at = now
-            journal = self._at.journal
             note_shard(self._at.governor, "beat", journal.shard, journal.size, journal.root().hex())
-        self.add_up(now)
         if self._leads():
-            self._at.governor.expire()
-            self.carry_out()
-            self.monitor()
-            self.mend()
-            if now - self._watched_at >= WATCH_EVERY:
-                self._watched_at = now
-                self.watch_cost(now)
-            self.canaries(now)
+            self._each(
+                self._at.governor.expire,
+                self.carry_out,
+                self.monitor,
+                self.mend,
+                self.escalate,
+                lambda: self._at.eraser.expire(self._at.model()),
+                lambda: self._watch(now),
+                lambda: self.canaries(now),
+            )
+        self.add_up(now)
+
+    def _each(self, *steps: Callable[[], object]) -> None:
+        """Take every step, whatever becomes of the others: what stops one must not stop them all, round after round."""
+        for step in steps:
+            try:
+                step()
+            except Exception as broken:
+                log.exception("worker.step_failed", extra={"error": type(broken).__name__})
+
+    def escalate(self) -> None:
+        """Tell who stands above of what is overdue."""
+        if self._escalation.round():
+            self._at.follower.look()
 
     def add_up(self, now: int) -> None:
         """Add this process's records to the usage of their day: many at once, or what there is after some seconds."""
@@ -135,8 +155,13 @@ class Worker:
         try:
             return self._at.usage.roll(shard, MOST_AT_ONCE) < MOST_AT_ONCE
         except Tampered as damaged:
-            log.warning("usage.not_added_up", shard=shard, why=damaged.message)
+            log.warning("usage.not_added_up", extra={"shard": shard, "why": damaged.message})
             return True
+
+    def _watch(self, now: int) -> None:
+        if now - self._watched_at >= WATCH_EVERY:
+            self._watched_at = now
+            self.watch_cost(now)
 
     def watch_cost(self, now: int) -> None:
         """Open an incident where a use case costs far more than it does: one a day, and none beside an open one."""
@@ -151,7 +176,7 @@ class Worker:
                 open_incident(self._at.governor, SYSTEM, _dear(subject, standing, seen, now))
                 self._at.follower.look()
             except BedplateError as fault:
-                log.warning("anomaly.not_opened", subject=subject, why=fault.message)
+                log.warning("anomaly.not_opened", extra={"subject": subject, "why": fault.message})
 
     def canaries(self, now: int) -> None:
         """Try what guards calls, of some use cases in turn, when it is time; a clock that was put back is no delay."""
@@ -162,7 +187,7 @@ class Worker:
             try:
                 self._prove(subject)
             except Exception as broken:  # whatever it is: one use case's trouble is not the others'
-                log.exception("canaries.failed", subject=subject, error=type(broken).__name__)
+                log.exception("canaries.failed", extra={"subject": subject, "error": type(broken).__name__})
 
     def _prove(self, subject: str) -> None:
         """Try one use case; what does not fire is unproven from then on, and has an open incident until it fires."""
@@ -187,7 +212,7 @@ class Worker:
             try:
                 self._at.governor.carry_out(approval)
             except BedplateError as refused:
-                log.warning("approval.not_carried_out", approval=approval.id, why=refused.message)
+                log.warning("approval.not_carried_out", extra={"approval": approval.id, "why": refused.message})
 
     def monitor(self) -> None:
         """Look at the live use cases with anything new, with each monitor that is due; a breach opens an incident."""
@@ -205,13 +230,16 @@ class Worker:
                 try:
                     calls = self._recent(subject, standing, max(m.window for m in monitors))
                 except BedplateError as fault:  # one use case's trouble is not the others'
-                    log.warning("monitor.failed", subject=subject, monitor="all", why=fault.message)
+                    log.warning("monitor.failed", extra={"subject": subject, "monitor": "all", "why": fault.message})
                     continue
                 for monitor in monitors:
                     try:
                         self._look(subject, standing, monitor, calls[: monitor.window])
                     except BedplateError as fault:  # nor one monitor's the others'
-                        log.warning("monitor.failed", subject=subject, monitor=monitor.measure, why=fault.message)
+                        log.warning(
+                            "monitor.failed",
+                            extra={"subject": subject, "monitor": monitor.measure, "why": fault.message},
+                        )
 
     def _recent(self, subject: str, standing: Standing, most: int) -> list[Call]:
         """Return the newest calls of the live release: read once for all of its monitors."""
@@ -277,7 +305,7 @@ class Worker:
             try:
                 self.tick()
             except Exception as broken:
-                log.exception("worker.round_failed", error=type(broken).__name__)
+                log.exception("worker.round_failed", extra={"error": type(broken).__name__})
 
 
 def _seen(call: Call, said: Sequence[Call]) -> Seen:

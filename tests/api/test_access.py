@@ -134,6 +134,10 @@ MATRIX: list[Row] = [
     ("report harm", f"/use-cases/{HR}/harm", {"title": "t"}, "mara", ("hanna", "daniel", "sofia", "victor")),
     ("move an alias", f"/use-cases/{HR}/prompts/system/aliases", ALIAS, "leo", ("hanna", "daniel", "priya", "victor")),
     ("close", "/incidents/INCIDENT/close", WHY, "mara", ("leo", "hanna", "daniel", "priya", "victor")),
+    ("erase a call", "/calls/CALL/erase", WHY, "priya", ("mara", "leo", "hanna", "tomas", "victor")),
+    ("hold", "/content/hold", {"use_case": HR, **WHY}, "victor", ("mara", "leo", "hanna", "daniel")),
+    ("lift a hold", "/content/lift", {"use_case": HR, **WHY}, "victor", ("mara", "leo", "hanna", "daniel")),
+    ("rotate the keys", "/content/rotate", WHY, "priya", ("mara", "leo", "ruth", "victor")),
     ("retire", f"/use-cases/{HR}/retire", WHY, "mara", ("leo", "hanna", "daniel", "victor")),
 ]
 
@@ -157,6 +161,8 @@ def test_one_who_may_not_is_told_who_may_and_one_who_may_does(matrix: Harbour, r
     sent = special[body] if isinstance(body, str) else body
     if "KEY" in path:
         path = path.replace("KEY", victor.get(f"/api/use-cases/{HR}/keys")["keys"][0]["id"])
+    if "CALL" in path:
+        path = path.replace("CALL", victor.calls(use_case=HR)[0]["id"])
     if "APPROVAL" in path:
         [waiting] = [a for a in victor.approvals() if a["action"] == "incidents.resume"]
         path = path.replace("APPROVAL", waiting["id"].removeprefix("approval/"))

@@ -148,7 +148,11 @@ def test_it_is_the_verdict_of_a_call(
             recipe={"calls_per_day": most, "tokens_per_day": 100_000 if tokens == 1 else 600, "upstream": upstream},
             upstream=ScriptedUpstream(),
         )
-        facts = {"releases.live_at": made.clock.now - days * DAY, "gateway.unproven": unproven}
+        facts = {
+            **made.snapshot.standings[HR].facts,
+            "releases.live_at": made.clock.now - days * DAY,
+            "gateway.unproven": unproven,
+        }
         object.__setattr__(made.snapshot.standings[HR], "facts", facts)
         for _ in range(used):
             made.budgets.reserve(HR, Limits(), tokens, 0, made.clock())

@@ -77,6 +77,21 @@ def test_somebody_without_a_seat_sees_no_cost(harbour: Harbour) -> None:
         assert denied.value.controls == ("authority",)
 
 
+def test_a_call_is_told_with_its_cost_to_those_alone_who_may_read_it(harbour: Harbour) -> None:
+    assert harbour.call(ask())[0] == 200
+    code = harbour.person("priya").post("/api/invitations", {"person": "new.two", "name": "New"})["code"]
+    stranger = Client(harbour.url)
+    stranger.login(code=str(code))
+    may = {"victor": harbour.person("victor"), "leo": harbour.person("leo")}
+    may_not = {"of another domain": harbour.person("daniel"), "without a seat": stranger}
+
+    for who, client in (may | may_not).items():
+        listed = client.calls(use_case=HR, limit=1)[0]
+        for told in (listed, client.call(listed["id"])):
+            assert told["tokens_in"] >= 0
+            assert ("cost_nano" in told) is (who in may), who
+
+
 def test_the_showback_table_is_a_file_for_a_spreadsheet(harbour: Harbour, counted: dict[str, Any]) -> None:
     token = {"authorization": f"Bearer {harbour.token('victor')}"}
     status, headers, content = served.fetch(harbour.url, "/api/cost.csv", headers=token)

@@ -7,7 +7,8 @@ import http.client
 import json
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,10 +22,11 @@ from opentelemetry.trace import SpanKind
 from tests.gateway.test_observed import CURRENT, PARTS, request, span
 from tests.gateway.test_observed_judged import HR, KEY, House
 
-from bedplate.api.traces import Traces
+from bedplate.api.traces import RATE, Traces
 from bedplate.errors import Unavailable
 from bedplate.gateway import otlp
 from bedplate.gateway.observer import Observer
+from bedplate.gateway.throttle import Rate
 from bedplate.kernel.clock import SECOND
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 SAID: dict[str, Any] = {**CURRENT, **PARTS}
+SECOND_KEY = "bpk_second"
+Status: Any = import_module("google.rpc.status_pb2").Status
 
 
 @dataclass
@@ -41,30 +45,43 @@ class Served:
     house: House
     counts: dict[str, int] = field(default_factory=dict)
     port: int = 0
+    rate: Rate = RATE
+    now: int = 10**12  # monotonic microseconds
 
     def count(self, outcome: str, spans: int) -> None:
         self.counts[outcome] = self.counts.get(outcome, 0) + spans
 
     def app(self) -> Traces:
-        return Traces(Observer(self.house.bench), self.count)
+        bench = replace(self.house.bench, identify=self.identify)
+        return Traces(Observer(bench), self.count, rate=self.rate, now=lambda: self.now)
 
-    def post(
+    def identify(self, secret: str) -> tuple[str, str]:
+        return (HR, "key/2") if secret == SECOND_KEY else self.house.identify(secret)
+
+    def ahead(self, seconds: int) -> None:
+        self.now += seconds * SECOND
+
+    def post(self, body: bytes, kind: str = JSON, **more: str) -> tuple[int, bytes]:
+        status, _, content = self.answer(body, kind, **more)
+        return status, content
+
+    def answer(
         self, body: bytes, kind: str = JSON, key: str = KEY, method: str = "POST", **more: str
-    ) -> tuple[int, bytes]:
+    ) -> tuple[int, dict[str, str], bytes]:
         headers = {"content-type": kind, **({"authorization": f"Bearer {key}"} if key else {}), **more}
         headers = {name.replace("_", "-"): value for name, value in headers.items() if value}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.request(method, "/v1/traces", body, headers)
             response = connection.getresponse()
-            return response.status, response.read()
+            return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
         finally:
             connection.close()
 
 
 @pytest.fixture
-def served() -> Iterator[Served]:
-    made = Served(House())
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    made = Served(House(), rate=getattr(request, "param", RATE))
     server = uvicorn.Server(uvicorn.Config(made.app(), port=0, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -104,6 +121,47 @@ def test_the_opentelemetry_sdk_needs_an_endpoint_and_a_key(
     assert (found["use_case"], found["route"], found["verdict"], found["tokens_in"]) == (HR, "observed", "allow", 12)
     assert content["span"]["trace_id"] == f"{made.get_span_context().trace_id:032x}"
     assert served.counts == {"call": 1, "known": 0, "ignored": 1, "rejected": 0}
+
+
+@pytest.mark.parametrize("served", [Rate(calls_per_minute=3)], indirect=True)
+def test_more_requests_than_are_taken_in_a_minute_are_told_when_to_come_again(served: Served) -> None:
+    assert [served.post(one())[0] for _ in range(3)] == [200, 200, 200]
+    for kind in (JSON, otlp.PROTOBUF):
+        status, headers, content = served.answer(one(), kind)
+        assert (status, headers["retry-after"], headers["content-type"]) == (429, "20", kind)
+        told = json.loads(content)["code"] if kind == JSON else Status.FromString(content).code
+        assert told == 8, "google.rpc.Code.RESOURCE_EXHAUSTED"
+    assert len(served.house.shard.entries) == 1, "the same span, once"
+    assert served.post(one(), key="another")[0] == 401, "whoever has no key learns no more than that"
+
+    served.ahead(19)
+    assert served.post(one())[0] == 429
+    served.ahead(1)
+    assert [served.post(one())[0] for _ in range(2)] == [200, 429]
+
+
+@pytest.mark.parametrize("served", [Rate(tokens_per_minute=60)], indirect=True)
+def test_spans_count_as_well_and_what_was_too_many_is_owed(served: Served) -> None:
+    many = request(*(span(CURRENT | PARTS) for _ in range(90)))
+    assert served.post(many)[0] == 200
+    status, headers, _ = served.answer(one())
+    assert (status, headers["retry-after"]) == (429, "31"), "thirty are owed, and one is to come"
+    served.ahead(31)
+    assert [served.post(one())[0] for _ in range(2)] == [200, 429]
+
+
+@pytest.mark.parametrize("served", [Rate(calls_per_minute=3)], indirect=True)
+def test_a_key_has_a_limit_of_its_own(served: Served) -> None:
+    first = [served.post(one())[0] for _ in range(4)]
+    assert (first, served.post(one(), key=SECOND_KEY)[0]) == ([200, 200, 200, 429], 200)
+
+
+def test_an_exporter_that_sends_a_batch_each_second_never_meets_the_limit(served: Served) -> None:
+    statuses = set()
+    for _ in range(90):
+        statuses.add(served.post(one())[0])
+        served.ahead(1)
+    assert statuses == {200}
 
 
 def test_json_is_answered_in_json(served: Served) -> None:

@@ -17,7 +17,7 @@ import urllib3
 import uvicorn
 from ruamel.yaml import YAML
 
-from bedplate.bootstrap import Installation, open_installation
+from bedplate.bootstrap import open_installation
 from bedplate.config import Settings
 from bedplate.errors import NeedsApproval
 from bedplate.people.actions import invite, sign_in
@@ -27,6 +27,8 @@ from bedplate.serve import create_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from bedplate.installation import Installation
 
     from .called import Called
     from .spent import Spent

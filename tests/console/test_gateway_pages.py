@@ -676,3 +676,15 @@ def _judged(house: House, label: str) -> tuple[int, int]:
 
 def _table(page: str) -> str:
     return page.partition("<tbody>")[2].partition("</tbody>")[0]
+
+
+def test_the_page_of_a_call_says_that_what_was_said_was_erased_and_why(house: House) -> None:
+    call = house.ask("How much notice must I give, before it is erased?")
+    until(lambda: "before it is erased" in house.page(f"/calls/{call}"))
+    house.at.eraser.erase("priya.raman", call, "they asked for <b>it</b>")
+    page = house.page(f"/calls/{call}")
+    assert "before it is erased" not in page
+    assert "they asked for &lt;b&gt;it&lt;/b&gt;" in page
+    assert "Priya Raman" in page
+    assert "its proof stay" in page
+    assert house.send("POST", f"/calls/{call}/check").status == 200

@@ -10,6 +10,14 @@ import pytest
 
 from bedplate.console.app import PLANES
 from bedplate.console.guard import POLICY
+from bedplate.evidence.views import events
+from bedplate.incidents.actions import Happening, close, open_incident
+from bedplate.incidents.clock import DUE
+from bedplate.incidents.escalation import Escalation
+from bedplate.incidents.ladder import UNPROVEN
+from bedplate.kernel.authority import SYSTEM
+from bedplate.kernel.clock import SECOND
+from bedplate.kernel.governor import Governor
 from bedplate.people.actions import invite
 from bedplate.store.note import VerifierKey
 from bedplate.store.proof import Proof, verify
@@ -151,7 +159,7 @@ def test_an_approval_shows_what_is_decided_and_who_is_missing(house: House) -> N
     assert "Hanna Osei" in text
     assert "You cannot vote on this" in text
     assert "file runbook.md" in text
-    assert "6 of 6 proven" in text
+    assert "7 of 7 proven" in text
     model = next(a for a in house.at.approvals("spent") if a.action == "people.apply")
     founded = house.page(f"/approvals/{model.id.removeprefix('approval/')}")
     assert "Ruth Adeyemi" in founded
@@ -345,7 +353,13 @@ def test_one_click_links_are_for_this_machine_only(house: House) -> None:
     assert house.send("GET", "/sign-in?as=ruth.adeyemi", "").status == 401
     answer = house.send("GET", "/sign-in?as=victor.lam&next=/calls", "")
     assert (answer.status, answer.headers["location"]) == (303, "/calls")
-    assert token in answer.headers["set-cookie"]
+    session = answer.headers["set-cookie"].split("=", 1)[1].split(";")[0]
+    assert session != token
+    house.sessions["clicked"] = session
+    assert house.send("POST", "/sign-out", "clicked", {}).status == 303
+    assert house.send("GET", "/", "clicked").headers["location"].startswith("/sign-in")
+    house.sessions.pop("clicked")
+    assert house.send("GET", "/sign-in?as=victor.lam", "").status == 303  # signing out ended the session, not the link
     code = invite(house.at.governor, "operator", "visitor", "Visitor").text
     assert house.send("GET", f"/sign-in?code={code}", "").status == 303
     links.write_text("{")
@@ -377,3 +391,19 @@ def test_the_last_vote_takes_the_release_live(house: House) -> None:
     assert "Rejected" in answer.data.decode()
     assert "say whose it is" in house.page(f"/approvals/{refused}")
     assert "say whose it is" in house.page("/use-cases/refused-one")
+
+
+def test_an_incident_that_went_up_is_on_top_of_the_home_of_whoever_it_went_to(house: House) -> None:
+    at, now = house.at, house.at.clock()
+    past = Governor(at.ledger, at.catalogue, lambda: now - DUE[UNPROVEN] - SECOND, at.identities)  # type: ignore[arg-type]  # it is one
+    what = Happening(f"usecase/{NAME}", "nobody looked after this", "canary/x", UNPROVEN, b"{}")
+    incident = open_incident(past, SYSTEM, what)
+    Escalation(at.engine, at.governor).round()
+    told = [e for e in events(at.engine, kind="incidents.incident.escalated") if e.stream == incident]
+    assert [e.data["people"] for e in told] == [["hanna.osei"]]
+    assert re.search(r'id="h-w".*?<li class="line">\S*?<span[^>]*>escalated to you', house.page("/"), re.DOTALL)
+    assert "escalated to you" not in house.page("/", "leo.fischer")
+    page = house.page(f"/incidents/{incident.partition('/')[2]}")
+    assert "Overdue: it went up 1 step, to" in page
+    assert "Hanna Osei" in page
+    close(at.governor, "mara.quinn", what.subject, incident, "looked after now")

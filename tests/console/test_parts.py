@@ -15,14 +15,14 @@ import pytest
 from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 
-from bedplate.bootstrap import Installation, open_installation
+from bedplate.bootstrap import open_installation
 from bedplate.config import Settings
 from bedplate.console import chart
 from bedplate.console.app import create
 from bedplate.console.calls import checked
 from bedplate.console.guard import same_origin
 from bedplate.console.problem import problem_of
-from bedplate.console.render import left, moment, percent, tail, when
+from bedplate.console.render import environment, left, moment, percent, tail, when
 from bedplate.document import parse
 from bedplate.errors import BedplateError, Denied, NeedsApproval
 from bedplate.evidence.views import prove
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bedplate.console.visit import Visit
+    from bedplate.installation import Installation
 
     from .conftest import House
 
@@ -285,3 +286,10 @@ def _propose(at: Installation, name: str, title: str) -> None:
     file = portfolio.check_use_case(parse(text, "use-case.yaml"), model)
     with pytest.raises(NeedsApproval):
         portfolio.propose(at.governor, "leo.fischer", file, model)
+
+
+def test_every_template_compiles() -> None:
+    pages = environment()
+    names = pages.list_templates()
+    assert "home.html" in names
+    assert all(pages.get_template(name).name == name for name in names)

@@ -29,7 +29,7 @@ CELL = re.compile(r"(?<!\\)\|")
 CODE = re.compile(r"`([^`]+)`")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 WORD = "compli" + "ant"  # not printed here either
-MAX_LINES = {"design": 100, "adr": 35}
+MAX_LINES = {"design": 130, "adr": 35}
 
 
 def rows(page: str, *headings: str) -> list[list[str]]:

@@ -213,7 +213,15 @@ def test_a_database_that_restarts_under_load_loses_nothing_and_calls_go_on(
 def children(of: int) -> list[int]:
     """Return the serving processes of a supervisor: not the helper that Python itself starts beside them."""
     found = Path(f"/proc/{of}/task/{of}/children").read_text().split()
-    return [int(pid) for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [int(pid) for pid in found if b"spawn_main" in program_of(pid)]
+
+
+def program_of(pid: str) -> bytes:
+    """Return the command line of a process; nothing of one that has just ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 @pytest.mark.slow

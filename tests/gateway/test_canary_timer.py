@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,9 +12,11 @@ from sqlalchemy import select
 from tests import served
 from tests.gateway.test_door import CONTROLS, HR, MODEL, Gateway, Records, passages
 
-from bedplate.bootstrap import Installation, open_installation, wall_clock
+from bedplate.bootstrap import open_installation, wall_clock
 from bedplate.config import Settings
 from bedplate.errors import Full, Unavailable
+from bedplate.gateway import custom
+from bedplate.gateway.call import Trace
 from bedplate.gateway.canary import CARD, KEY, Canaries, Tried
 from bedplate.gateway.door import Door
 from bedplate.gateway.governance import unproven
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bedplate.gateway.snapshot import Snapshot
+    from bedplate.installation import Installation
 
 ROUTINE, ASSURED = f"usecase/{served.HR}", f"usecase/{served.RIGHTS}"
 EVERY = Settings().canary_every_s * SECOND
@@ -74,7 +78,8 @@ def blunted(name: str) -> tuple[Control, ...]:
     return tuple(replace(c, check=lambda _case: Pass()) if c.name == name else c for c in CONTROLS)
 
 
-OWED = [c.name for c in CONTROLS if c.phase == "call" and (c.always or c.name in {"review-current", "canaries-fire"})]
+NAMED = {"review-current", "evals-fresh", "canaries-fire"}
+OWED = [c.name for c in CONTROLS if c.phase == "call" and (c.always or c.name in NAMED)]
 
 
 @pytest.mark.parametrize("tier", [1, 2, 3, 4])
@@ -86,7 +91,7 @@ def test_in_a_healthy_house_everything_fires_and_nothing_leaves(tier: int) -> No
 
     assert failing(found) == []
     guards = {f"guardrail-{way}/{kind}" for way in ("input", "output") for kind in ("personal-data", "secrets")}
-    owed = set(OWED) - (set() if tier > 2 else {"canaries-fire"})
+    owed = set(OWED) - (set() if tier > 2 else {"canaries-fire"}) - (set() if tier > 1 else {"evals-fresh"})
     assert set(found) == owed | {"prompt-length"} | guards
     assert found.keys() == Canaries(gateway.door, CONTROLS).names(HR)
     assert upstream.seen == []
@@ -122,6 +127,38 @@ def test_each_kind_of_guardrail_is_tried_in_each_mode(way: str, kind: str, mode:
     for guard in ("guard_in", "guard_asked", "guard_out", "guard_answer"):
         object.__setattr__(gateway.snapshot.recipes[HR], guard, Guard({}))
     assert failing(tried(gateway)) == [name], "nothing looks any more"
+
+
+def badges(text: str) -> list[tuple[str, int, int]]:
+    return [("badge number", place, place + 5) for place in range(len(text)) if text.startswith("B-", place)]
+
+
+def broken(text: str) -> list[tuple[str, int, int]]:
+    raise RuntimeError(text)
+
+
+@pytest.mark.parametrize("way", ["input", "output"])
+@pytest.mark.parametrize("mode", ["observe", "redact", "ask", "block"])
+def test_a_guardrail_of_others_is_tried_with_what_it_must_find(
+    way: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Offered(EntryPoint):
+        def load(self) -> object:
+            return {"badges": badges, "broken": broken}[self.name]
+
+    entries = [Offered(name, "acme:find", custom.GROUP) for name in ("badges", "broken")]
+    monkeypatch.setattr(custom, "entry_points", lambda group: [e for e in entries if e.group == group])
+    for name, text, failed in (
+        ("badges", "my badge is B-123", []),
+        ("badges", "my badge is lost", [f"guardrail-{way}/x:badges"]),
+        ("broken", "anything", [f"guardrail-{way}/x:broken"]),
+    ):
+        policy = guardrails(**{way: {f"x:{name}": mode}})
+        gateway = Gateway(recipe={"guardrails": policy, "options": {"canaries": {name: text}}})
+        assert failing(tried(gateway)) == failed
+    policy = guardrails(**{way: {"x:broken": mode}})
+    found = tried(Gateway(recipe={"guardrails": policy, "options": {"canaries": {"broken": "anything"}}}))
+    assert found[f"guardrail-{way}/x:broken"].why == "its canary: not found", "what could not be checked proves nothing"
 
 
 @pytest.mark.parametrize(("way", "mode"), [(w, m) for w in ("input", "output") for m in ("redact", "ask", "block")])
@@ -200,7 +237,7 @@ def test_many_use_cases_take_turns() -> None:
 )
 def test_an_unproven_control_refuses_where_nobody_looks_at_each_answer(tier: int, rung: Rung, *, refused: bool) -> None:
     gateway = Gateway(tier=tier, standing={"rung": rung})
-    facts = {"releases.live_at": gateway.clock.now - DAY, "gateway.unproven": ["guardrail-input/secrets"]}
+    facts = {**gateway.snapshot.standings[HR].facts, "gateway.unproven": ["guardrail-input/secrets"]}
     object.__setattr__(gateway.snapshot.standings[HR], "facts", facts)
 
     answer = gateway.ask()
@@ -247,6 +284,20 @@ def round_of(at: Installation, controls: tuple[Control, ...] = CONTROLS) -> Work
 
 def opened(at: Installation, subject: str) -> list[str]:
     return [str(i["cause"]) for i in incidents(at.engine, subject, only_open=True)]
+
+
+def test_the_evals_of_what_is_live_grow_old_with_the_clock(at: Installation) -> None:
+    def refused_by(subject: str) -> list[str]:
+        at.follower.look()
+        trace = Trace("1", subject, "key/x", "live", at.clock(), "0" * 64)
+        return [reason.control for reason in at.door.judged(trace, "default")]
+
+    assert refused_by(ASSURED) == []
+    go(at, 89 * DAY)
+    assert refused_by(ASSURED) == []
+    go(at, 2 * DAY)
+    assert refused_by(ASSURED) == ["evals-fresh"]
+    assert refused_by(ROUTINE) == [], "its tier does not ask for it"
 
 
 def test_a_healthy_house_records_canaries_and_opens_nothing(at: Installation) -> None:

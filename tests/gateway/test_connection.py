@@ -22,8 +22,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bedplate.gateway import connection as module
-from bedplate.gateway.connection import HIGH_WATER, MAX_ANSWER, MAX_HEAD, Broken, Pool, Response, head_of
+from bedplate.gateway import connection as connection_module
+from bedplate.gateway import pool as pool_module
+from bedplate.gateway.connection import HIGH_WATER, MAX_HEAD
+from bedplate.gateway.pool import Pool, head_of
+from bedplate.gateway.response import MAX_ANSWER, Broken, Response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -378,7 +381,7 @@ def test_a_fault_is_named_and_its_connection_dropped(name: str, *, whole: bool) 
                 await said(to, whole=whole)
             assert (told.value.kind, told.value.before) == (kind, before)
             assert not to._kept
-            assert not to._wires
+            assert not to._connections
             await asyncio.wait_for(raw.peers[0].gone.wait(), 5)
 
     asyncio.run(run())
@@ -467,7 +470,7 @@ def test_silence_is_given_up(sent: tuple[bytes, ...], times: dict[str, float], *
             with pytest.raises(Broken) as told:
                 await said(to, whole=whole)
             assert (told.value.kind, told.value.before) == ("timeout", before)
-            assert not to._wires
+            assert not to._connections
 
     asyncio.run(run())
 
@@ -530,7 +533,7 @@ def test_a_slow_reader_makes_the_upstream_wait_and_not_the_memory_grow() -> None
         async with running(behave) as raw:
             to = pool(raw)
             response = await post(to)
-            (wire,) = to._wires
+            (connection,) = to._connections
             async with aclosing(cast("AsyncGenerator[bytes, None]", aiter(response))) as parts:
                 most = 0
                 for _ in range(20):
@@ -538,7 +541,7 @@ def test_a_slow_reader_makes_the_upstream_wait_and_not_the_memory_grow() -> None
                     for _ in range(50):
                         await asyncio.sleep(0)
                     await asyncio.sleep(0.005)
-                    most = max(most, sum(map(len, wire.parts)))
+                    most = max(most, sum(map(len, connection.parts)))
             assert most < HIGH_WATER + MIB
             assert sent < 64 * MIB  # the rest of what is under way is in the kernel's buffers
 
@@ -577,7 +580,7 @@ def test_an_answer_that_never_ends_is_cut_at_the_limit(*, whole: bool) -> None:
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_bomb_is_not_unpacked_beyond_the_limit(*, whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_ANSWER", 4 * MIB)
+    monkeypatch.setattr(connection_module, "MAX_ANSWER", 4 * MIB)
     bomb = gzip.compress(b"\0" * (64 * MIB))
     size = 0
 
@@ -614,7 +617,7 @@ def test_who_is_cancelled_takes_the_connection_along_at_once(sent: bytes, *, who
             with pytest.raises(asyncio.CancelledError):
                 await task
             await asyncio.wait_for(raw.peers[0].gone.wait(), 1)
-            assert not to._wires
+            assert not to._connections
 
     asyncio.run(run())
 
@@ -632,7 +635,7 @@ def test_who_is_cancelled_while_connecting_leaves_nothing() -> None:
                     await task
             await asyncio.sleep(0.05)
             assert await said(to) == b"hi"
-            assert to._wires == set(to._kept)
+            assert to._connections == set(to._kept)
 
     asyncio.run(run())
 
@@ -685,7 +688,7 @@ def test_a_closed_pool_keeps_nothing() -> None:
 
 
 def test_connections_that_a_rush_has_left_grow_old_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "KEPT_S", 0.1)
+    monkeypatch.setattr(pool_module, "KEPT_S", 0.1)
 
     async def run() -> None:
         async with running(sends(SHORT)) as raw:
@@ -696,7 +699,7 @@ def test_connections_that_a_rush_has_left_grow_old_and_go(monkeypatch: pytest.Mo
             for _ in range(10):
                 await asyncio.sleep(0.05)
                 await said(to)
-            assert len(to._wires) == 1
+            assert len(to._connections) == 1
             assert sum(not peer.gone.is_set() for peer in raw.peers) == 1
 
     asyncio.run(run())
@@ -783,7 +786,7 @@ def test_a_certificate_that_is_not_trusted_or_of_another_name_is_refused_before_
                 await said(to)
             assert (told.value.kind, told.value.before) == ("connect", True)
             assert raw.seen == []
-            assert not to._wires
+            assert not to._connections
             await asyncio.sleep(0.05)
 
     asyncio.run(run())
@@ -811,7 +814,7 @@ def test_an_address_that_may_not_be_spoken_to_gets_no_word() -> None:
                 await said(to)
             assert (told.value.kind, told.value.before) == ("connect", True)
             assert raw.seen == []
-            assert not to._wires
+            assert not to._connections
 
     asyncio.run(run())
 
@@ -858,7 +861,7 @@ def test_mixed_exchanges_leak_no_descriptor() -> None:
             async with asyncio.timeout(10):
                 while descriptors() > before:  # noqa: ASYNC110  there is nothing that would tell
                     await asyncio.sleep(0.01)
-            assert not to._wires
+            assert not to._connections
 
     asyncio.run(run())
 

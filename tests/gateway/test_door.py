@@ -128,7 +128,8 @@ class Gateway:
     def __post_init__(self) -> None:
         plan = MODEL.plan(self.tier)
         assert plan is not None
-        facts = {"releases.live_at": self.clock.now - DAY}
+        known = self.clock.now - DAY
+        facts: dict[str, Any] = {"releases.live_at": known, "models.evaluated": {"r" * 64: known}}
         live = Standing(HR, tier=self.tier, stage="live", release="r" * 64, rung=Rung.ACT, domain="people", facts=facts)
         recipe = Recipe(
             release="r" * 64,
@@ -262,6 +263,35 @@ def test_an_overdue_review_stops_it() -> None:
 
     assert answer.status == 403
     assert [r[0] for r in gateway.records.last["reasons"]] == ["review-current"]
+
+
+def test_evals_that_are_too_old_stop_it_until_the_live_release_is_evaluated_again() -> None:
+    gateway = Gateway(tier=2)
+    assert gateway.ask().status == 200
+    facts = dict(gateway.snapshot.standings[HR].facts)
+    for evaluated in ({"r" * 64: gateway.clock.now - 91 * DAY}, {"o" * 64: gateway.clock.now}, {}):
+        object.__setattr__(gateway.snapshot.standings[HR], "facts", {**facts, "models.evaluated": evaluated})
+        assert gateway.ask().status == 403
+        assert [r[0] for r in gateway.records.last["reasons"]] == ["evals-fresh"]
+    object.__setattr__(gateway.snapshot.standings[HR], "facts", {**facts, "models.evaluated": {"r" * 64: 1}})
+    assert gateway.ask().status == 403
+    object.__setattr__(gateway.snapshot.standings[HR], "facts", facts)
+    assert gateway.ask().status == 200
+
+
+@pytest.mark.parametrize(("days", "status"), [(31, 403), (30, 200), (0, 200)])
+def test_what_was_read_too_long_ago_is_not_answered_from(days: int, status: int) -> None:
+    gateway = Gateway(retrieve=passages)
+    read = gateway.clock.now - days * DAY - (days > 30)
+    most = 30 if days else 0
+    facts = {**gateway.snapshot.standings[HR].facts, "data.indexed": {"i" * 64: [read, most], "j" * 64: [0, 1]}}
+    object.__setattr__(gateway.snapshot.standings[HR], "facts", facts)
+
+    assert gateway.ask().status == status
+    if status == 403:
+        ((control, why, fix),) = gateway.records.last["reasons"]
+        assert (control, "more than 30 days ago" in why) == ("data-current", True)
+        assert "read anew" in fix
 
 
 @pytest.mark.parametrize("key", ["", "unknown", "revoked", "ended", "GOOD", "good "])

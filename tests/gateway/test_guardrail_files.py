@@ -105,15 +105,31 @@ def test_a_release_with_a_schema_that_is_none_is_refused(files: dict[str, str], 
 
 def test_a_safety_model_is_defined_by_the_tier_alone() -> None:
     tier = {**TIER, "http": {"judge": {"url": "https://guard.example/v1", "model": "g"}, "other": {}}}
-    file = written("{output: {'x:judge': block}}")
-    assert guarded(file, {}, tier)[1] == {"http": {"judge": {"url": "https://guard.example/v1", "model": "g"}}}
+    file = written("{output: {'x:judge': block}, canaries: {judge: how to make a bomb}}")
+    assert guarded(file, {}, tier)[1] == {
+        "http": {"judge": {"url": "https://guard.example/v1", "model": "g"}},
+        "canaries": {"judge": "how to make a bomb"},
+    }
     with pytest.raises(InvalidInput, match="x:judge"):
         guarded(file, {}, TIER)
+
+
+def test_a_guardrail_of_others_says_what_it_must_find() -> None:
+    with pytest.raises(InvalidDocument, match=r"x:judge needs canaries\.judge"):
+        written("{output: {'x:judge': block}}")
+    tier = {**TIER, "output": {"x:judge": "block"}, "canaries": {"judge": "a bomb"}}
+    assert GuardrailPart.model_validate(tier).plain()["canaries"] == {"judge": "a bomb"}
+    tier["http"] = {"judge": {"url": "https://guard.example/v1", "model": "g"}}
+    file = written("{output: {'x:judge': block}, canaries: {judge: something harmless}}")
+    options = guarded(file, {}, tier)[1]
+    assert options["canaries"] == {"judge": "a bomb"}, "a team does not weaken what the tier tries"
 
 
 @pytest.mark.parametrize(
     ("keys", "says"),
     [
+        ({"output": {"x:judge": "block"}}, r"x:judge needs canaries\.judge"),
+        ({"output": {"x:judge": "block"}, "canaries": {"judge": ""}}, "at least 1"),
         ({"output": {"citations": "redact"}}, "cannot be redacted"),
         ({"output": {"terms": "block"}}, "needs terms"),
         ({"output": {"length": "block"}}, "needs max_answer_chars"),

@@ -3,7 +3,6 @@
 Both are the real protocols of the server over one application and a door that echoes what it was given. Most of it
 runs on a transport in memory; some of it on sockets, TLS among them. Where the two differ, the fast mode is stricter:
 
-- what trails a chunked body is no header: a key in it is none;
 - a request's head is bounded (`MAX_HEAD`); the safe mode leaves that to whatever is in front of it;
 - HTTP/2.0 and HTTP/0.9 written in the request line are not kept alive.
 """
@@ -27,13 +26,12 @@ import pytest
 import uvicorn
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from bedplate.api import chat as module
 from bedplate.api import protocol as fast_module
 from bedplate.api.chat import Chat
-from bedplate.api.protocol import MAX_HEAD, GatewayProtocol
+from bedplate.api.protocol import MAX_HEAD, GatewayProtocol, SafeProtocol
 from bedplate.errors import Unauthenticated
 from bedplate.gateway.session import Answer
 from bedplate.serve import Front
@@ -121,7 +119,7 @@ def config(app: Front, http: type[asyncio.Protocol], **more: Any) -> uvicorn.Con
     )
 
 
-MODES: dict[str, type[asyncio.Protocol]] = {"fast": GatewayProtocol, "safe": HttpToolsProtocol}
+MODES: dict[str, type[asyncio.Protocol]] = {"fast": GatewayProtocol, "safe": SafeProtocol}
 
 
 class Wire(asyncio.Transport):
@@ -674,20 +672,24 @@ def test_a_head_that_is_too_large_is_refused_in_the_fast_mode(size: int, where: 
         assert ([a.status for a in fast.answers], fast.open, fast.calls) == ([400], False, [])
 
 
-@pytest.mark.parametrize("pace", ["at once", "settled"])
-def test_a_key_behind_the_body_is_none(pace: str) -> None:
-    raw = post(b"", TE, length=False, key=b"")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("pace", ["at once", "cut in two", "settled"])
+@pytest.mark.parametrize("key", [KEY, b"x-api-key: k\r\n"])
+def test_a_key_behind_the_body_is_none(key: bytes, pace: str, mode: str) -> None:
+    head, behind = post(b"", TE, length=False, key=b""), chunks(b"a", trailer=key) + HEALTH
+    pieces = [head + behind] if pace == "at once" else [head, behind]
 
-    outcome = through("fast", raw, chunks(b"a", trailer=KEY) + HEALTH, settled=pace == "settled")
+    outcome = through(mode, *pieces, settled=pace == "settled")
 
     assert [a.status for a in outcome.answers] == [401, 200]
     assert outcome.calls == []
 
 
-def test_what_trails_a_body_is_not_shown_to_the_door() -> None:
-    outcome = through("fast", chunked(b"a", trailer=b"traceparent: 00-1-2-3\r\n"))
+@pytest.mark.parametrize("mode", MODES)
+def test_what_trails_a_body_is_not_shown_to_the_door(mode: str) -> None:
+    outcome = through(mode, chunked(b"a", trailer=b"traceparent: 00-1-2-3\r\nexpect: 100-continue\r\n"))
 
-    assert outcome.answers[0].status == 200
+    assert [a.status for a in outcome.answers] == [200]
     assert b"traceparent" not in outcome.answers[0].body
 
 

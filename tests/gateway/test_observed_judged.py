@@ -90,7 +90,8 @@ class House:
         return HR, ACTOR
 
     def judge(self, trace: Trace, model: str) -> Sequence[Reason]:
-        facts = {"releases.live_at": self.clock.now - DAY}
+        known = self.clock.now - DAY
+        facts: dict[str, Any] = {"releases.live_at": known, "models.evaluated": {"r" * 64: known}}
         live = Standing(HR, tier=self.tier, stage="live", release="r" * 64, rung=Rung.ACT, domain="people", facts=facts)
         standing = replace(live, **self.standing)
         trace.tier, trace.rung, trace.release = standing.tier, standing.rung.name.lower(), standing.release

@@ -57,7 +57,7 @@ def test_it_reads_only_when_the_head_moved() -> None:
     assert (ledger.loads, follower.snapshot.size) == (2, 2)
 
 
-def test_it_follows_in_a_thread_and_outlives_a_database_that_was_away(capfd: pytest.CaptureFixture[str]) -> None:
+def test_it_follows_in_a_thread_and_outlives_a_database_that_was_away(caplog: pytest.LogCaptureFixture) -> None:
     ledger = Ledger()
     follower = Follower(ledger.head, ledger.load, 10)
     follower.start()
@@ -71,8 +71,7 @@ def test_it_follows_in_a_thread_and_outlives_a_database_that_was_away(capfd: pyt
         eventually(lambda: follower.age < 60_000)
     finally:
         follower.stop()
-    said = capfd.readouterr()
-    assert "follower.stale" in said.out + said.err
+    assert "follower.stale" in caplog.messages
 
 
 def test_it_does_not_start_without_a_first_reading() -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import insert
 from tests import served
 from tests.served import HR
 
-from bedplate.bootstrap import Installation, open_installation, wall_clock
+from bedplate.bootstrap import open_installation, wall_clock
 from bedplate.config import Settings
 from bedplate.gateway.budget import Budgets, Limits
 from bedplate.gateway.tables import usage
@@ -22,6 +22,8 @@ from bedplate.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from bedplate.installation import Installation
 
 SUBJECT = f"usecase/{HR}"
 DOLLAR = 1_000_000_000

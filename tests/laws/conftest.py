@@ -109,7 +109,7 @@ def fast_door(
     """Build a door whose use case is live in this tier."""
     clock, asked = SettableClock(), upstream or ScriptedUpstream()
     taking = recorder or MemoryRecorder()
-    facts: dict[str, Any] = {"releases.live_at": clock()}
+    facts: dict[str, Any] = {"releases.live_at": clock(), "models.evaluated": {"r" * 64: clock()}}
     standing = Standing(
         "usecase/one", 1, "One", "hr-owner", "people", "low", "assistive", tier, "live", "r" * 64, Rung.ACT, facts=facts
     )

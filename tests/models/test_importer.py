@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -111,6 +112,13 @@ def test_a_sample_that_failed_or_that_nothing_scored_does_not_pass() -> None:
 def test_answers_are_not_taken_over_as_reasons() -> None:
     sample = {**LOG["samples"][0], "output": {"completion": "fits"}}
     assert read(changed(samples=[sample], results={"total_samples": 1}), "l").outcomes[0].why == "scored C"
+
+
+def test_the_answer_of_a_sample_is_kept_as_its_digest() -> None:
+    said = {**LOG["samples"][0], "output": {"completion": "26 days"}}
+    nothing = {**LOG["samples"][1], "output": {"completion": ""}}
+    found = read(changed(samples=[said, nothing]), "l")
+    assert [o.answer for o in found.outcomes] == [hashlib.sha256(b"26 days").hexdigest(), ""]
 
 
 def test_epochs_are_samples_of_one_question() -> None:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from jsonschema_rs import Draft202012Validator
 
-from bedplate.models import schema
 from bedplate.models.scorer import Said, refuses, score, scorers_of
 from bedplate.models.suite import Case, Claims
 
@@ -126,76 +121,3 @@ def test_what_the_gateway_refused_passes_only_where_nothing_has_to_be_said(case:
 )
 def test_declining_is_told_from_a_rule_about_what_may_not_be_done(answer: str, refused: bool) -> None:  # noqa: FBT001  a column
     assert refuses(Said(answer, unanswered=UNANSWERED)) is refused
-
-
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["days", "unit"],
-    "additionalProperties": False,
-    "properties": {
-        "days": {"type": "integer", "minimum": 0, "maximum": 40},
-        "unit": {"enum": ["days", "weeks"]},
-        "note": {"type": ["string", "null"], "maxLength": 5, "pattern": "^[a-z]*$"},
-        "dates": {"type": "array", "minItems": 1, "maxItems": 2, "items": {"type": "string", "minLength": 2}},
-        "sure": {"const": True},
-        "share": {"type": "number"},
-    },
-}
-VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-3, 60)
-    | st.floats(-3, 60)
-    | st.sampled_from(["", "a", "days", "weeks", "AB"]),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*SCHEMA["properties"], "more"]), inner)
-    ),
-    max_leaves=8,
-)
-NEARLY = st.fixed_dictionaries(
-    {
-        "days": st.integers(-2, 45) | st.sampled_from([2.0, 2.5, "2", True]),
-        "unit": st.sampled_from(["days", "weeks", "day"]),
-    },
-    optional={
-        "note": st.sampled_from(["", "abc", "ABC", "abcdef", None, 1]),
-        "dates": st.lists(st.sampled_from(["x", "xy"]), max_size=3),
-        "sure": st.sampled_from([True, 1, False]),
-        "share": st.floats(0, 1) | st.booleans(),
-    },
-)
-
-
-@given(VALUES | NEARLY)
-def test_the_part_of_json_schema_agrees_with_a_whole_validator(value: object) -> None:
-    schema.refuse_unknown(SCHEMA)
-    assert (not list(schema.complaints(SCHEMA, value))) == Draft202012Validator(SCHEMA).is_valid(value), value
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"anyOf": [{}]},
-        {"type": "text"},
-        {"type": []},
-        {"properties": {"a": {"format": "date"}}},
-        {"items": [{}]},
-        {"pattern": "("},
-        {"required": "a"},
-        {"additionalProperties": {"type": "string"}},
-        {"minLength": "2"},
-        {"minLength": True},
-        {"$ref": "#"},
-        [],
-        True,
-    ],
-)
-def test_what_a_schema_says_beyond_that_is_refused_and_not_skipped(wrong: object) -> None:
-    with pytest.raises(ValueError, match=r"\$"):
-        schema.refuse_unknown(json.loads(json.dumps(wrong)))
-
-
-@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"a": NaN}', '{"a": Infinity}', "{'a': 1}", ""])
-def test_json_is_read_strictly(text: str) -> None:
-    with pytest.raises(ValueError, match=r"\w"):
-        schema.read(text)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select
 
+from bedplate.data.actions import index_source
 from bedplate.document import InvalidDocument, parse
 from bedplate.errors import Denied, InvalidInput, NeedsApproval
 from bedplate.gateway.actions import issue_key, revoke_key
@@ -30,6 +31,8 @@ from bedplate.releases.actions import Finding, attach, gate, go_live
 from bedplate.releases.views import evidence, newest, next_number, releases
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import House
 
 TECHNICAL = ("{measure: unanswered, limit_percent: 40,", "{measure: unanswered, limit_percent: 39,")
@@ -428,3 +431,21 @@ def test_what_waits_for_others_is_never_done_by_asking_again(house: House) -> No
     with pytest.raises(NeedsApproval):
         propose(house.governor, "mara.quinn", house.use_case(), house.model)
     assert house.standing(house.use_case().subject).stage == "proposed"
+
+
+def test_when_a_source_was_read_is_known_to_calls(house: House, tmp_path: Path) -> None:
+    subject = house.accepted()
+    text = {"handbook/leave.md": "# Leave\n\nTwenty-six days.\n"}
+
+    def facts(name: str) -> object:
+        with house.ledger.transaction() as transaction:
+            standing = transaction.standing(subject)
+        assert standing is not None
+        return standing.facts.get(name)
+
+    version = index_source(house.governor, "leo.fischer", subject, "handbook", text, tmp_path, "no", 30)
+    first = house.clock()
+    assert facts("data.indexed") == {version: [first, 30]}
+    house.clock.advance(DAY)
+    assert index_source(house.governor, "leo.fischer", subject, "handbook", text, tmp_path, "no", 30) == version
+    assert facts("data.indexed") == {version: [first + DAY, 30]}, "read anew, unchanged"

@@ -110,7 +110,7 @@ class Access:
             body = await _body(request)
             if outside:
                 return await self._outside(request, subject, actor, body)
-            asked = _read(body)
+            asked = call.decoded(body)
             if path == EVALUATIONS and asked.get("evaluations"):
                 return _json(await self._several(subject, actor, asked))
             return _json((await self._judged(subject, actor, _evaluation(asked))).decision)
@@ -179,7 +179,7 @@ class Access:
         if not body:
             raise InvalidInput("no body came, so the model is not known", hint="set with_request_body for ext_authz")
         trace = self._trace(subject, actor, body, "ext_authz")
-        judged = await (self._refused(trace, TWICE) if _twice(body) else self._weighed(trace, dialect, "", body))
+        judged = await self._weighed(trace, dialect, "", body, as_it_is=True)
         told = {"verdict": "allow", "tier": str(trace.tier), "release": trace.release, "rung": trace.rung}
         if judged.allowed:
             return Response(status_code=200, headers={f"x-bedplate-{name}": value for name, value in told.items()})
@@ -189,12 +189,22 @@ class Access:
         return Response(content, 403, {**headers, "x-bedplate-call-id": trace.id}, media_type="application/json")
 
     async def _weighed(
-        self, trace: Trace, dialect: Dialect, model: str, content: bytes, fulfils: frozenset[str] = frozenset()
+        self,
+        trace: Trace,
+        dialect: Dialect,
+        model: str,
+        content: bytes,
+        fulfils: frozenset[str] = frozenset(),
+        *,
+        as_it_is: bool = False,
     ) -> Judged:
+        """Judge a call by its body, or by its model alone. `as_it_is`: these very bytes go on."""
         try:
             request = call.read(dialect, content) if content else _named(dialect, model)
         except InvalidInput as error:
             return await self._refused(trace, ("request", error.message, error.hint or "send what the protocol takes"))
+        if as_it_is and _twice(content):  # not before it is known to be of a size that can be read
+            return await self._refused(trace, TWICE)
         if not await self._door.weighed(trace, request):
             return Judged(trace, allowed=False, owing={})
         owing: Body = {}
@@ -309,16 +319,6 @@ async def _body(request: Request) -> bytes:
         if len(body) > MAX_BODY:
             raise InvalidInput(f"the body is larger than {MAX_BODY} bytes", code="request-too-large")
     return bytes(body)
-
-
-def _read(body: bytes) -> Body:
-    try:
-        asked = _decode(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as wrong:
-        raise InvalidInput(f"the body is not JSON: {wrong}") from None
-    if not isinstance(asked, dict):
-        raise InvalidInput("the body must be a JSON object")
-    return asked
 
 
 def _json(content: Body, status: int = 200) -> Response:

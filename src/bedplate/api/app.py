@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import resources
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -14,10 +14,12 @@ from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
 import bedplate
-from bedplate.bootstrap import Installation
-from bedplate.errors import BedplateError, InvalidInput
+from bedplate.errors import BedplateError, InvalidInput, TooMany
+from bedplate.installation import Installation
+from bedplate.status import status_of
 
 from . import (
+    content,
     cost,
     evals,
     evidence,
@@ -32,9 +34,9 @@ from . import (
     upstreams,
 )
 from .limits import BodyLimit
-from .problem import body_of, status_of
+from .problem import body_of
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 ROUTERS = (
     people.router,
     portfolio.router,
@@ -42,6 +44,7 @@ ROUTERS = (
     evals.router,
     prompts.router,
     gateway.router,
+    content.router,
     feedback.router,
     cost.router,
     upstreams.router,
@@ -77,6 +80,7 @@ def create(at: Installation) -> FastAPI:
             409: {"description": "in conflict with what is on record"},
             413: {"description": "too large"},
             422: {"description": "invalid, with what was expected"},
+            429: {"description": "too often; `Retry-After` says when again"},
             503: {"description": "cannot be done now"},
         },
     )
@@ -100,9 +104,11 @@ def _told(_request: Request, error: Exception) -> JSONResponse:
         raise error
     status = status_of(error)
     if status >= 500:  # noqa: PLR2004  ours to look into
-        log.error("api.failed", code=error.code, message=error.message)
+        log.error("api.failed", extra={"code": error.code, "why": error.message})
     headers = {"www-authenticate": "Bearer"} if status == 401 else {}  # noqa: PLR2004  HTTP's own number
-    return JSONResponse(body_of(error), 413 if error.code == "request-too-large" else status, headers)
+    if isinstance(error, TooMany):
+        headers["retry-after"] = str(error.wait_s)
+    return JSONResponse(body_of(error), status, headers)
 
 
 def _invalid(_request: Request, error: Exception) -> JSONResponse:

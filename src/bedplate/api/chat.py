@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from bedplate.bootstrap import Installation
     from bedplate.gateway.dialect import Dialect
     from bedplate.gateway.session import Headers
+    from bedplate.installation import Installation
 
 MAX_DRAINED = 4 * MAX_BODY
 NO_KEY = "send the use case's key: Authorization: Bearer bpk_... (or x-api-key)"
@@ -163,8 +163,9 @@ async def _whole(send: Send, status: int, headers: Headers, content: bytes) -> N
 
 async def _events(send: Send, answer: Answer, events: AsyncIterator[bytes]) -> None:
     told = [("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-store"), *answer.headers]
-    await send({"type": "http.response.start", "status": answer.status, "headers": _encoded(told)})
+    # Before the head is written: whoever leaves while it is leaves a call that was let through, and that is on record.
     async with aclosing(cast("AsyncGenerator[bytes, None]", events)):
+        await send({"type": "http.response.start", "status": answer.status, "headers": _encoded(told)})
         async for event in events:
             await send({"type": "http.response.body", "body": event, "more_body": True})
     await send({"type": "http.response.body", "body": b""})

@@ -9,15 +9,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse
 
-from bedplate.bootstrap import Installation
 from bedplate.document import parse
-from bedplate.errors import Denied, InvalidInput
+from bedplate.errors import Denied
 from bedplate.gateway import actions, cost
 from bedplate.gateway.forecast import month_of
 from bedplate.gateway.governance import READ_COST
-from bedplate.gateway.limit import Limits
 from bedplate.gateway.tariff import check_tariff, plain, rewritten
-from bedplate.gateway.usage import day_of, day_text
+from bedplate.gateway.usage import day_text
+from bedplate.installation import Installation
 from bedplate.kernel.clock import DAY
 from bedplate.wire import FileBody
 
@@ -27,13 +26,12 @@ router = APIRouter(tags=["cost"])
 By = Literal["use-case", "team", "model", "release", "key", "day", "route", "dialect"]
 Day = Annotated[str, Query(pattern=r"^(\d{4}-\d{2}-\d{2})?$", description="A UTC day such as 2026-11-23.")]
 Name = Annotated[str, Query(pattern=r"^([a-z][a-z0-9-]{1,62})?$")]
-MAX_DAYS = 3_660
 
 
 @router.get("/cost")
 def costs(at: At, me: Me, by: By = "use-case", since: Day = "", until: Day = "", use_case: Name = "") -> dict[str, Any]:
     """Add up what calls cost, from one UTC day to another (this month, unless told), by one dimension."""
-    seen, (first, last) = readable(at, me.person), span(at, since, until)
+    seen, (first, last) = _readable(at, me.person), cost.span(at.clock() // DAY, since, until)
     subject = f"usecase/{use_case}" if use_case else ""
     found = cost.costs(at.engine, by, first, last, subject=subject, domains=seen)
     told = [c.plain() for c in found]
@@ -50,7 +48,7 @@ class Csv(PlainTextResponse):
 @router.get("/cost.csv", response_class=Csv)
 def table(at: At, me: Me, by: By | None = None, since: Day = "", until: Day = "", use_case: Name = "") -> Csv:
     """Return the showback table as CSV, a row for each team, use case and model; or the sums by one dimension."""
-    seen, (first, last) = readable(at, me.person), span(at, since, until)
+    seen, (first, last) = _readable(at, me.person), cost.span(at.clock() // DAY, since, until)
     if by is None:
         text = cost.csv_text(cost.showback(at.engine, first, last, seen))
     else:
@@ -65,8 +63,8 @@ def table(at: At, me: Me, by: By | None = None, since: Day = "", until: Day = ""
 @router.get("/cost/budgets")
 def budgets(at: At, me: Me) -> dict[str, Any]:
     """Say how every limit of every use case stands, over all processes of this host."""
-    seen, now = readable(at, me.person), at.clock()
-    limits = limits_of(at, seen)
+    seen, now = _readable(at, me.person), at.clock()
+    limits = cost.limits_of(at.follower.snapshot, seen)
     lines = cost.budget_lines(
         at.engine, limits, lambda subject: at.budgets.today(subject, now), at.budgets.held, now // DAY
     )
@@ -77,7 +75,7 @@ def budgets(at: At, me: Me) -> dict[str, Any]:
 @router.get("/cost/forecast")
 def forecast(at: At, me: Me) -> dict[str, Any]:
     """Forecast the cost of each use case to the end of this month, with an interval that holds four times in five."""
-    seen, today = readable(at, me.person), at.clock() // DAY
+    seen, today = _readable(at, me.person), at.clock() // DAY
     of = cost.teams(at.engine)
     found = {s: f for s, f in cost.forecasts(at.engine, today).items() if seen is None or of.get(s, "") in seen}
     told = [{"name": s, "team": of.get(s, ""), **cost.forecast_plain(f)} for s, f in sorted(found.items())]
@@ -119,40 +117,9 @@ def apply(at: At, me: Me, body: FileBody) -> dict[str, Any]:
     return {"digest": tariff.digest, "lines": len(tariff.lines)}
 
 
-def readable(at: Installation, person: str) -> Collection[str] | None:
-    """Return the domains whose cost somebody may read, None for all of them; `Denied` if there is none."""
-    model = at.model()
-    if model is None:
-        raise Denied("no operating model is in force", hint="bedplate apply operating-model.yaml")
-    if model.authority.allowed(person, READ_COST.needs, ""):
-        return None
-    seen = {d for d in model.domains if model.authority.allowed(person, READ_COST.needs, d)}
-    if not seen:
-        why, fix = f"{person} may not do this: it needs {READ_COST.needs}", "a seat that the operating model names"
-        raise Denied(why, hint=fix, reasons=(("authority", why, fix),))
-    return seen
-
-
-def limits_of(at: Installation, domains: Collection[str] | None = None) -> dict[str, Limits]:
-    """Return the limits in force of every live use case: the smaller of its tier's and its release's."""
-    snapshot = at.follower.snapshot
-    found = {}
-    for subject, standing in snapshot.standings.items():
-        plan_of = snapshot.model.plan(standing.tier) if snapshot.model is not None else None
-        recipe = snapshot.recipes.get(subject)
-        if plan_of is not None and recipe is not None and (domains is None or standing.domain in domains):
-            found[subject] = Limits.of(plan_of, recipe)
-    return found
-
-
-def span(at: Installation, since: str, until: str) -> tuple[int, int]:
-    """Read the first and last day of a question, since the epoch; this month, unless told."""
-    today = at.clock() // DAY
-    try:
-        last = day_of(until) if until else today
-        first = day_of(since) if since else month_of(last)[0]
-    except ValueError as wrong:
-        raise InvalidInput(f"not a day: {wrong}", hint="write it as 2026-11-23") from None
-    if not 0 <= last - first <= MAX_DAYS:
-        raise InvalidInput(f"from {day_text(first)} to {day_text(last)} is not 1 to {MAX_DAYS} days")
-    return first, last
+def _readable(at: Installation, person: str) -> Collection[str] | None:
+    seen = cost.readable(at.model(), person)
+    if seen is None or seen:
+        return seen
+    why, fix = f"{person} may not do this: it needs {READ_COST.needs}", "a seat that the operating model names"
+    raise Denied(why, hint=fix, reasons=(("authority", why, fix),))

@@ -109,7 +109,7 @@ def bring_in(at: At, me: Me, name: Id, body: RunElsewhere) -> dict[str, Any]:
         raise InvalidInput("two samples have one name", hint="give each its own")
     release = releases.newest(at.engine, subject)["digest"]
     percent = body.pass_percent or releases.bundle(at.engine, release).pass_percent
-    outcomes = tuple(Outcome(s.case, s.passed, s.why) for s in body.samples)
+    outcomes = tuple(Outcome(s.case, s.passed, s.why, answer=s.answer) for s in body.samples)
     config = {**body.config, "source": body.source, "file": body.file}
     made = Run("import", release, body.dataset, body.name, outcomes, config)
     if not body.control:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import PlainTextResponse
 
 from bedplate.evidence.views import prove, sealed_size
-from bedplate.gateway import actions, views
+from bedplate.gateway import actions, cost, views
+from bedplate.installation import Installation
 from bedplate.people.account import mint
 from bedplate.wire import Because, NewKey
 
@@ -50,16 +53,16 @@ def revoke(at: At, me: Me, key_id: KeyId, body: Because) -> dict[str, Any]:
 @router.get("/calls")
 def calls(
     at: At,
-    me: Me,  # noqa: ARG001  as above
+    me: Me,
     use_case: str = "",
     verdict: str = "",
     text: str = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> dict[str, Any]:
-    """Search calls, newest first."""
+    """Search calls, newest first; what they cost is told to those who may read it."""
     subject = f"usecase/{use_case}" if use_case else ""
     found = at.calls.search(use_case=subject, verdict=verdict, text=text, limit=limit)
-    return {"calls": [c.plain() for c in found]}
+    return {"calls": _told(at, me.person, found)}
 
 
 @router.get("/calls/{call_id:path}/proof", response_class=PlainTextResponse)
@@ -70,9 +73,11 @@ def proof(at: At, me: Me, call_id: CallId) -> str:  # noqa: ARG001  as above
 
 @router.get("/calls/{call_id:path}")  # after the others: an intent's id holds a slash
 def call(at: At, me: Me, call_id: CallId) -> dict[str, Any]:
-    """Return one call; with its content, where it was kept, to those who may read it."""
+    """Return one call; what it cost, and its content where it was kept, to those who may read each."""
     found = at.calls.get(call_id)
-    return {**found.plain(), "said": at.content(me.person, found)}
+    why = at.eraser.why(found.id)
+    [told] = _told(at, me.person, [found])
+    return {**told, "said": at.content(me.person, found), "erased": asdict(why) if why is not None else None}
 
 
 def make_proof(at: At, call_id: str) -> str:
@@ -81,3 +86,14 @@ def make_proof(at: At, call_id: str) -> str:
     if name == at.journal.shard and row.seq >= sealed_size(at.engine, name):
         at.seal()
     return prove(at.engine, shard, name, row.seq, row.entry, at.anchor.prove).render()
+
+
+def _told(at: Installation, person: str, found: Sequence[views.Call]) -> list[dict[str, Any]]:
+    """Return calls as JSON-ready values, without what they cost where this person may not read that."""
+    seen, standings = cost.readable(at.model(), person), at.follower.snapshot.standings
+    told = [call.plain() for call in found]
+    for line in told:
+        standing = standings.get(line["use_case"])
+        if seen is not None and (standing is None or standing.domain not in seen):
+            line.pop("cost_nano", None)
+    return told

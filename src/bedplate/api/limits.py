@@ -1,4 +1,4 @@
-"""Bodies above a limit are refused while they arrive, before anything reads them; JSON nested too deeply as well."""
+"""Bodies above a limit are refused while they arrive, before anything reads them; JSON of too many parts as well."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse
 
 from bedplate.errors import InvalidInput
+from bedplate.gateway.nesting import depths
 
 from .problem import body_of
 
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 20 << 20
 MAX_DEPTH = 64
-QUOTE, BACKSLASH = ord('"'), ord("\\")
+MAX_PARTS = 100_000  # lists and objects: each takes far more memory than the two bytes it is written in
 
 
 class BodyLimit:
-    """Reads the whole body first: at most 20 MiB, at most 64 levels of brackets."""
+    """Reads the whole body first: at most 20 MiB, at most 64 levels of brackets and 100,000 of them."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -41,30 +42,23 @@ class BodyLimit:
                 error = InvalidInput(f"the body is larger than {MAX_BYTES} bytes", code="request-too-large")
                 await JSONResponse(body_of(error), 413)(scope, receive, send)
                 return
-        if too_deep(bytes(body)):
-            error = InvalidInput(f"the body is nested more than {MAX_DEPTH} levels deep")
+        if why := too_intricate(bytes(body)):
+            error = InvalidInput(why)
             await JSONResponse(body_of(error), 400)(scope, receive, send)
             return
         await self._app(scope, _replay(bytes(body), receive), send)
 
 
-def too_deep(body: bytes) -> bool:
-    """Tell whether brackets outside of strings nest deeper than anything here needs."""
+def too_intricate(body: bytes) -> str:
+    """Say what about the brackets outside of texts is more than anything here needs; "" if nothing is."""
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
-        return False
-    depth, text, escaped = 0, False, False
-    for byte in body:
-        if text:
-            escaped, text = (byte == BACKSLASH and not escaped), not (byte == QUOTE and not escaped)
-        elif byte == QUOTE:
-            text = True
-        elif byte in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                return True
-        elif byte in b"]}":
-            depth -= 1
-    return False
+        return ""
+    for parts, depth in enumerate(depths(body), 1):
+        if depth > MAX_DEPTH:
+            return f"the body is nested more than {MAX_DEPTH} levels deep"
+        if parts > MAX_PARTS:
+            return f"the body holds more than {MAX_PARTS} lists and objects"
+    return ""
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -5,35 +5,35 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 from sqlalchemy import Connection
 
 from bedplate.document import parse
-from bedplate.errors import InvalidInput, Unauthenticated
+from bedplate.errors import InvalidInput
 from bedplate.kernel.approval import Approval
 from bedplate.kernel.authority import Barred, ballot
 from bedplate.people import actions, views
-from bedplate.people.account import hash_password, password_matches
+from bedplate.people.account import hash_password
 from bedplate.people.tables import password as passwords
 from bedplate.store.engine import writing
 from bedplate.store.projector import upsert
 from bedplate.wire import Ballot, FileBody, Invitation, Password, SignIn
 
-from .session import At, Me
+from .session import At, Me, address_of
 
 router = APIRouter(tags=["people"])
 Id = Annotated[str, Path(min_length=1, max_length=100)]
 
 
 @router.post("/login")
-def login(at: At, body: SignIn) -> dict[str, str]:
+def login(at: At, request: Request, body: SignIn) -> dict[str, str]:
     """Sign in with an invitation's code or a password; returns a token, shown once."""
     if body.code:
-        invited = views.who(at.engine, body.code, at.clock(), "invitation")
+        with at.attempts.counted(address_of(request)):
+            invited = views.who(at.engine, body.code, at.clock(), "invitation")
         token = actions.sign_in(at.governor, invited.person, "cli", spend=invited.token)
         return {"person": invited.person, "name": invited.name, "token": token.text}
-    if not password_matches(body.password, views.password_of(at.engine, body.person)):
-        raise Unauthenticated("person and password do not match", hint="ask for an invitation: bedplate invite")
+    at.attempts.password(body.person, body.password, address_of(request))
     return {"person": body.person, "name": body.person, "token": actions.sign_in(at.governor, body.person, "cli").text}
 
 
@@ -53,6 +53,7 @@ def myself(at: At, me: Me) -> dict[str, Any]:
         "person": me.person,
         "name": me.name,
         "seats": [str(s) for s in known.seats] if known is not None else [],
+        "locked_until": at.attempts.waits(me.person),
         "posture": model.authority.posture if model is not None else "none",
         "organisation": model.organisation if model is not None else "",
         "answered_by": at.workshop.upstreams.get("default", at.workshop.upstreams["embedded"]).name,

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 
-from bedplate.bootstrap import Installation
 from bedplate.document import parse
 from bedplate.errors import Denied
 from bedplate.incidents import actions as incidents
 from bedplate.incidents import views as incident_views
+from bedplate.installation import Installation
 from bedplate.kernel.model import OperatingModel
 from bedplate.portfolio import actions, views
 from bedplate.portfolio.actions import Assessment

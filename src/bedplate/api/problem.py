@@ -1,41 +1,11 @@
-"""Errors over HTTP: one table from class to status, one shape of body."""
+"""Errors over HTTP: one shape of body."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from bedplate.document import InvalidDocument
-from bedplate.errors import (
-    BedplateError,
-    Conflict,
-    Denied,
-    InvalidInput,
-    NeedsApproval,
-    NotFound,
-    Tampered,
-    Unauthenticated,
-    Unavailable,
-    Unreachable,
-)
-
-STATUS: Mapping[type[BedplateError], int] = {
-    InvalidInput: 422,
-    NotFound: 404,
-    Unauthenticated: 401,
-    Denied: 403,
-    NeedsApproval: 202,
-    Conflict: 409,
-    Unavailable: 503,
-    Tampered: 500,
-    Unreachable: 502,
-    BedplateError: 500,
-}
-
-
-def status_of(error: BedplateError) -> int:
-    """Return the status of an error: that of the nearest class in the table."""
-    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+from bedplate.errors import BedplateError, Denied, NeedsApproval
 
 
 def body_of(error: BedplateError) -> dict[str, Any]:

@@ -37,8 +37,30 @@ EVENTS_HEAD = (
 log = logging.getLogger("uvicorn.error")
 
 
-class GatewayProtocol(HttpToolsProtocol):
-    """One client's connection."""
+class SafeProtocol(HttpToolsProtocol):
+    """One client's connection in the safe mode: uvicorn's, but what trails a body is no header (RFC 9110, 6.5.1).
+
+    uvicorn adds it to those that the application is yet to read, and so a key could come behind a body.
+    """
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        self._headed = False
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header."""
+        if not self._headed:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Serve the request."""
+        self._headed = True
+        super().on_headers_complete()
+
+
+class GatewayProtocol(SafeProtocol):
+    """One client's connection in the fast mode."""
 
     cycle: Any  # uvicorn's, or ours: it has what the connection asks of one
     pipeline: deque[tuple[Any, Any]]
@@ -54,7 +76,6 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         self._head = 0
-        self._headed = False
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -65,8 +86,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header, as far as a head may go."""
         self._grown(len(name) + len(value))
-        if not self._headed:  # what trails a body is no header of it (RFC 9110, 6.5.1): no key comes that late
-            super().on_header(name, value)
+        super().on_header(name, value)
 
     def _grown(self, size: int) -> None:
         self._head += size
@@ -206,14 +226,12 @@ class GatewayCycle:
     async def _answered(self, secret: str, body: bytes) -> None:
         try:
             answer = await self._door.complete(secret, body, self._dialect, self._headers)
-            if self.disconnected:
-                return
-            if answer.events is None:
+            if answer.events is not None:
+                await self._stream(answer)
+            elif not self.disconnected:
                 self._send(answer.status, answer.headers, answer.content or b"")
                 if self._flow.write_paused:
                     await self._flow.drain()
-            else:
-                await self._stream(answer)
         except asyncio.CancelledError:
             if not self.disconnected:
                 raise
@@ -230,9 +248,9 @@ class GatewayCycle:
     async def _stream(self, answer: Answer) -> None:
         self._begun = True
         transport, flow = self._transport, self._flow
-        head = [STATUS_LINE[answer.status], *self._dated(), EVENTS_HEAD, *_lines(answer.headers)]
-        transport.write(b"".join([*head, b"" if self.keep_alive else b"connection: close\r\n", b"\r\n"]))
         async with aclosing(cast("AsyncGenerator[bytes, None]", answer.events)) as events:
+            head = [STATUS_LINE[answer.status], *self._dated(), EVENTS_HEAD, *_lines(answer.headers)]
+            transport.write(b"".join([*head, b"" if self.keep_alive else b"connection: close\r\n", b"\r\n"]))
             async for event in events:
                 if self.disconnected:
                     return

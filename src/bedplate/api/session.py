@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from bedplate.bootstrap import Installation
 from bedplate.errors import Unauthenticated
+from bedplate.installation import Installation
 from bedplate.people.views import SignedIn, who
 
 _bearer = HTTPBearer(auto_error=False, description="A token from `bedplate login`.")
@@ -21,6 +21,11 @@ def installation(request: Request) -> Installation:
 
 
 At = Annotated[Installation, Depends(installation)]
+
+
+def address_of(request: Request) -> str:
+    """Return the address that a request came from, as the server sees it; "" if it does not."""
+    return request.client.host if request.client is not None else ""
 
 
 def signed_in(at: At, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> SignedIn:

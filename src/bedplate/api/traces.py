@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import zlib
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from starlette.responses import Response
 from bedplate.errors import BedplateError, InvalidInput, Unauthenticated, Unavailable
 from bedplate.gateway import otlp
 from bedplate.gateway.observed import spans
+from bedplate.gateway.throttle import Rate, Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,20 +24,36 @@ if TYPE_CHECKING:
 
 TOO_LARGE = "request-too-large"
 STATUSES = {TOO_LARGE: 413, otlp.UNSUPPORTED: 415}
-INVALID, UNAUTHENTICATED, UNAVAILABLE = 3, 16, 14  # google.rpc.Code
+INVALID, EXHAUSTED, UNAVAILABLE, UNAUTHENTICATED = 3, 8, 14, 16  # google.rpc.Code
+SECOND = 1_000_000  # microseconds
+RATE = Rate(calls_per_minute=600, tokens_per_minute=60_000)  # requests and spans, of one key in one process
+
+
+def monotonic() -> int:
+    """Return microseconds since some moment."""
+    return time.monotonic_ns() // 1_000
 
 
 class Traces:
     """Serves `/v1/traces` for the keys of use cases.
 
     `counted` is told how many spans came to which outcome. `own` are addresses (host:port) under which the gateway is
-    reached, besides the one that the request names.
+    reached, besides the one that the request names. `now` is in monotonic microseconds.
     """
 
-    def __init__(self, observer: Observer, counted: Callable[[str, int], None], *own: str) -> None:
+    def __init__(
+        self,
+        observer: Observer,
+        counted: Callable[[str, int], None],
+        *own: str,
+        rate: Rate = RATE,
+        now: Callable[[], int] = monotonic,
+    ) -> None:
         self._observer = observer
         self._counted = counted
         self._own = frozenset(own)
+        self._rate, self._now = rate, now
+        self._throttles: dict[str, Throttle] = {}  # by key: only those that were issued get here
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -52,9 +70,14 @@ class Traces:
             return _error(405, INVALID, "use POST", otlp.JSON, {"allow": "POST"})
         try:
             subject, actor = self._observer.identify(_bearer(request))
+            throttle = self._throttles.setdefault(actor, Throttle(0, 0, self._rate))
+            if wait := throttle.wait(1, self._now()):
+                return _later(wait, kind)
+            throttle.pay(0)
             body = await _body(request)
             own = self._own | {request.headers.get("host", "")}
             found = await asyncio.to_thread(spans, body, kind, own - {""})
+            throttle.settle(len(found.calls) + found.ignored + found.rejected)  # maybe more than there was: it owes it
             outcome = await self._observer.observe(subject, actor, found.calls)
         except Unauthenticated as error:
             return _error(401, UNAUTHENTICATED, str(error), kind, {"www-authenticate": "Bearer"})
@@ -102,6 +125,12 @@ def _inflated(body: bytes) -> bytes:
 def _too_large() -> InvalidInput:
     hint = "lower the exporter's batch size"
     return InvalidInput(f"the body is larger than {otlp.MAX_BODY} bytes", hint=hint, code=TOO_LARGE)
+
+
+def _later(wait: int, kind: str) -> Response:
+    """Ask for it again, and when; before the body is read, for reading it is most of the work."""
+    message = "more traces came with this key than are taken in a minute"
+    return _error(429, EXHAUSTED, message, kind, {"retry-after": str(-(-wait // SECOND))})
 
 
 def _bearer(request: Request) -> str:

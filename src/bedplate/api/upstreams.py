@@ -7,10 +7,10 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from bedplate.bootstrap import Installation
 from bedplate.errors import Denied
 from bedplate.gateway.governance import READ_UPSTREAMS
 from bedplate.gateway.traffic import SupplierView
+from bedplate.installation import Installation
 
 from .session import At, Me
 

@@ -54,6 +54,7 @@ def demo(*, exit: bool = False, data: Path | None = None, port: int = 8400) -> i
         _links(folder, people)
         Story(console, folder, examples(), client.url, people).tell()
         if not exit:
+            _links(folder, people)  # again: before the operating model nobody had a seat
             _left_waiting(console, folder, people)
             _stay(console, process, client.url, people)
     except StoryFailed as failed:
@@ -156,7 +157,8 @@ def _links(folder: Path, people: dict[str, Client]) -> None:
     """Leave the tokens where the console, on loopback and in a demonstration only, finds them for one-click sign-in."""
     told: dict[str, Any] = {}
     for person, client in people.items():
-        told[person] = {"name": client.me()["name"], "seats": [], "token": client.token}
+        me = client.me()
+        told[person] = {"name": me["name"], "seats": me["seats"], "token": client.token}
     path = folder / "data" / "demo-links.json"
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as file:

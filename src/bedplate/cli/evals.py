@@ -194,8 +194,9 @@ def inspect(
         raise InvalidInput(f"${key_env} holds no key", hint="have one issued: bedplate key issue USE-CASE")
     environment = {**os.environ, "GATEWAY_BASE_URL": f"{server.address}/v1", "GATEWAY_API_KEY": key}
     with tempfile.TemporaryDirectory() as logs:
-        command = [sys.executable, "-m", "inspect_ai", "eval", *tasks, "--model", f"openai-api/gateway/{model}"]
-        command += ["--log-dir", logs, "--log-format", "json", *(["--limit", str(limit)] if limit else [])]
+        command = [sys.executable, "-m", "inspect_ai", "eval", *map(_from_here, tasks)]
+        command += ["--model", f"openai-api/gateway/{model}", *(["--limit", str(limit)] if limit else [])]
+        command += ["--log-dir", logs, "--log-format", "json"]
         done = subprocess.run(command, env=environment, stdout=sys.stderr, check=False)  # noqa: S603  what was asked for
         found = sorted(Path(logs).glob("*.json"))
         if done.returncode or not found:
@@ -227,6 +228,11 @@ def convert(
     return 0
 
 
+def _from_here(task: str) -> str:
+    """Name a task's file as seen from the working folder: Inspect looks for no other."""
+    return os.path.relpath(task) if task.startswith("/") else task
+
+
 def _read(file: Path, scorer: str) -> Imported:
     from bedplate.models.importer import MAX_FILE, read
 
@@ -245,7 +251,7 @@ def _brought(use_case: str, found: Imported, control: str, percent: int, server:
     """Put what was read on record, or without a use case only judge it."""
     if use_case:
         body = {name: getattr(found, name) for name in ("source", "name", "file", "dataset")}
-        samples = [{"case": o.case, "passed": o.passed, "why": o.why} for o in found.outcomes]
+        samples = [{"case": o.case, "passed": o.passed, "why": o.why, "answer": o.answer} for o in found.outcomes]
         body |= {"config": dict(found.config), "samples": samples, "control": control, "pass_percent": percent}
         made = server.client().post(f"/api/use-cases/{quote(use_case)}/evals/import", body)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote
 
 from cyclopts import App, Parameter
@@ -78,7 +78,10 @@ def revoke(
 def calls(
     *,
     use_case: Annotated[str, Parameter(help="Only calls of this use case.")] = "",
-    verdict: Annotated[str, Parameter(help="Only this verdict: allow, deny or ask.")] = "",
+    verdict: Annotated[
+        Literal["", "allow", "deny", "ask"],
+        Parameter(help="Only this verdict: allow, deny or ask.", show_choices=False),
+    ] = "",
     text: Annotated[str, Parameter(help="Only records that hold this text.")] = "",
     limit: Annotated[int, Parameter(help="At most so many.")] = 50,
     server: Server = THERE,
@@ -148,6 +151,10 @@ def _one(found: Mapping[str, Any]) -> None:
             line()
             line(f"{who}:", style="dim")
             line(what)
+    elif found["erased"]:
+        gone = found["erased"]
+        who = f"erased by {gone['by']} at {moment(gone['at'])}: " if gone["by"] else ""
+        line(f"What was said is gone. {who}{gone['reason']}", style="yellow")
     note(f"Prove it to somebody: bedplate prove {found['id']}")
 
 

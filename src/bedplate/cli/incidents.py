@@ -61,6 +61,7 @@ def show(incident: str, *, server: Server = THERE) -> int:
                 "lowered to": found["rung"],
                 "opened": moment(found["opened_at"]),
                 "due": moment(found["due"]),
+                "went up to": found["told"].replace(",", ", "),
                 "release": short(found["release"]),
                 "closed": moment(found["closed_at"]),
                 "resolution": found["resolution"],

@@ -27,6 +27,7 @@ from bedplate.errors import (
 from . import (
     approvals,
     change,
+    content,
     cost,
     doctor,
     evals,
@@ -118,6 +119,7 @@ _COMMANDS: Mapping[str, tuple[Any, ...]] = {
         incidents.incident_app,
         gateway.calls,
         gateway.call,
+        content.content_app,
         upstreams.upstreams,
         feedback.feedback_app,
         cost.cost_app,
@@ -159,8 +161,7 @@ def outcome(tokens: Sequence[str]) -> int:
         _tell(_Usage(" ".join(str(wrong).split()), hint=_usage_hint(tokens)), as_json=as_json)
         return USAGE
     except BedplateError as error:
-        _tell(error, as_json=as_json)
-        return code_of(error)
+        return tell(error, as_json=as_json)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -174,6 +175,12 @@ def outcome(tokens: Sequence[str]) -> int:
         _tell(BedplateError(f"{type(bug).__name__}: {bug}", hint=hint), as_json=as_json)
         return EXIT[BedplateError]
     return result if isinstance(result, int) else 0
+
+
+def tell(error: BedplateError, *, as_json: bool) -> int:
+    """Print an error with its reasons and its hint, and return its exit code."""
+    _tell(error, as_json=as_json)
+    return code_of(error)
 
 
 def code_of(error: BedplateError) -> int:

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from bedplate.errors import BedplateError, InvalidInput
 
 from . import remembered
-from .output import fields, line, note
+from .output import fields, line, moment, note
 from .server import THERE, Server
 
 
@@ -95,6 +95,7 @@ def whoami(*, server: Server = THERE) -> int:
                 "seats": ", ".join(me["seats"]) or "none in the operating model in force",
                 "organisation": me["organisation"] or "no operating model is in force yet",
                 "posture": me["posture"] if me["posture"] == "solo" else "",
+                "locked": f"no password is taken until {moment(me['locked_until'])}" if me["locked_until"] else "",
                 "server": server.address,
             }
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import resources
 from typing import TYPE_CHECKING
 
-import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import Scope
 
-    from bedplate.bootstrap import Installation
+    from bedplate.installation import Installation
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 PLANES = (
     session,
     home,

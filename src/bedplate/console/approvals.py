@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bedplate.errors import BedplateError, InvalidInput, NotFound
+from bedplate.gateway.governance import GIVE
 from bedplate.kernel.authority import Barred, ballot
 from bedplate.models import views as models
 from bedplate.people import actions as people
@@ -16,6 +17,7 @@ from bedplate.releases import views as release_views
 from bedplate.releases.governance import GO_LIVE
 from bedplate.store.reads import read_blob
 
+from .conversation import conversation
 from .problem import Problem, problem_of
 from .visit import PAGE, Page, Visit
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from bedplate.kernel.approval import Approval, Stage, Vote
     from bedplate.kernel.model import OperatingModel
     from bedplate.releases.gate import Line
+
+    from .conversation import Turn
 
 STATES = ("asked", "granted", "refused", "expired", "voided", "spent")
 APPLY = "people.apply"
@@ -140,6 +144,7 @@ def _one(visit: Visit, problem: Problem | None) -> Response:
     gate, changes, evals = _gate(visit, approval), _changes(visit, approval), _evaluation(visit, approval)
     status = problem.status if problem else 200
     asked = shown(visit, approval, model)
+    told |= {"answers": approval.action == GIVE.name, "said": _answer(visit, approval)}
     return visit.show("approval.html", status, asked=asked, gate=gate, changes=changes, evals=evals, **told)
 
 
@@ -170,6 +175,18 @@ def _gate(visit: Visit, approval: Approval) -> list[Line]:
         return releases.gate(visit.at.governor, visit.by, approval.subject, digest)
     except BedplateError:
         return []  # a read-only installation judges nothing; the banner says why
+
+
+def _answer(visit: Visit, approval: Approval) -> list[Turn] | None:
+    """Read what was said in the call whose answer is asked about; None to those who may not, or if it is gone."""
+    if approval.action != GIVE.name:
+        return None
+    try:
+        call = visit.at.calls.get(str(approval.facts["call"]))
+        content = visit.at.content(visit.by, call)
+    except BedplateError:
+        return None
+    return None if content is None else conversation(content, call.entry["passages"])
 
 
 def _evaluation(visit: Visit, approval: Approval) -> dict[str, Any] | None:

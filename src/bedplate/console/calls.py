@@ -52,6 +52,7 @@ SHOWN = (
     "index",
     "request_sha256",
     "answer_sha256",
+    "answer_of",
     "error",
 )
 
@@ -273,6 +274,7 @@ def _call(visit: Visit, checking: Checking | None) -> Response:
         entry=entry,
         fields=[(name, entry[name]) for name in SHOWN if entry.get(name) not in {"", None, 0}],
         said=None if content is None else conversation(content, entry["passages"]),
+        erased=at.eraser.why(found.id) if content is None else None,
         parameters=None if content is None else content.get("parameters"),
         marks=_marks(entry, said),
         feedback=[(one, visit.console.desk.content(visit.by, one)) for one in said],

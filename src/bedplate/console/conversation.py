@@ -58,12 +58,15 @@ class Turn:
 
 
 def conversation(content: Mapping[str, Any], passages: Collection[object] = ()) -> list[Turn]:
-    """Read what is kept of a call: {messages, answer}. What has a shape we do not know is shown as JSON."""
+    """Read what is kept of a call: {messages, answer, held}. What has a shape we do not know is shown as JSON."""
     messages = content.get("messages")
     turns = [_turn(m) for m in messages] if isinstance(messages, list) else []
     answer = content.get("answer")
     if isinstance(answer, str):
         turns.append(Turn("answer", (_part("text", answer, cites=len(passages)),)))
+    held = content.get("held")
+    if isinstance(held, dict) and isinstance(held.get("answer"), str):
+        turns.append(Turn("held for people", (_part("text", held["answer"], cites=len(passages)),)))
     return turns
 
 

@@ -12,9 +12,8 @@ from bedplate.errors import Denied, InvalidInput
 from bedplate.gateway import cost
 from bedplate.gateway.forecast import WINDOW, month_of
 from bedplate.gateway.governance import READ_COST
-from bedplate.gateway.limit import Limits
 from bedplate.gateway.price import nano
-from bedplate.gateway.usage import day_of, day_text
+from bedplate.gateway.usage import day_text
 from bedplate.incidents import views as incidents
 from bedplate.kernel.clock import DAY
 from bedplate.portfolio import views as portfolio
@@ -27,12 +26,12 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
+    from bedplate.gateway.limit import Limits
     from bedplate.gateway.price import Price
     from bedplate.gateway.tariff import Line
 
 WAYS = ("use-case", "team", "model", "day", "release", "key")
 STACKS = ("use-case", "team")
-MOST_DAYS = 3_660
 TWIN = 100  # days in the table beside the chart
 COST_CAUSE = "anomaly/"  # how the cause of an incident begins that was opened for what a use case used
 
@@ -41,7 +40,7 @@ def costs(visit: Visit) -> Response:
     """Show what calls cost in a span of days, this month unless told, and where the month leads."""
     at, seen = visit.at, readable(visit)
     today = at.clock() // DAY
-    first, last = span(visit, today)
+    first, last = cost.span(today, visit.query("since"), visit.query("until"))
     by, stack = _one_of(visit, "by", WAYS), _one_of(visit, "stack", STACKS)
     of = cost.teams(at.engine)
     cases = [c for c in portfolio.use_cases(at.engine) if seen is None or c.domain in seen]
@@ -58,7 +57,7 @@ def costs(visit: Visit) -> Response:
     page = visit.number("page", 1)
     days = {s: d for s, d in cost.daily(at.engine, first, last).items() if mine(s)}
     drawn = layers(days, first, last, _itself if stack == "use-case" else lambda s: of.get(s, ""))
-    limits = {s: most for s, most in limits_of(visit, seen).items() if mine(s)}
+    limits = {s: most for s, most in cost.limits_of(at.follower.snapshot, seen).items() if mine(s)}
     this = {s: d for s, d in cost.daily(at.engine, month_of(today)[0], today).items() if mine(s)}
     led = [f for s, f in cost.forecasts(at.engine, today).items() if mine(s)]
     judged = [f.days for f in led if f.judged]
@@ -109,7 +108,7 @@ def costs(visit: Visit) -> Response:
 def table(visit: Visit) -> Response:
     """Return the showback table as CSV, as the API does: a row for each team, use case and model."""
     seen = readable(visit)
-    first, last = span(visit, visit.at.clock() // DAY)
+    first, last = cost.span(visit.at.clock() // DAY, visit.query("since"), visit.query("until"))
     text = cost.csv_text(cost.showback(visit.at.engine, first, last, seen))
     name = f"bedplate-cost-{day_text(first)}-{day_text(last)}.csv"
     headers = {"content-disposition": f'attachment; filename="{name}"'}
@@ -119,13 +118,9 @@ def table(visit: Visit) -> Response:
 def readable(visit: Visit) -> Collection[str] | None:
     """Return the domains whose cost this person may read, None for all; `Denied` says who may, if there is none."""
     model = visit.at.model()
-    if model is None:
-        raise Denied("no operating model is in force", hint="bedplate apply operating-model.yaml")
-    authority, needs = model.authority, READ_COST.needs
-    if authority.allowed(visit.by, needs, ""):
-        return None
-    seen = {d for d in model.domains if authority.allowed(visit.by, needs, d)}
-    if not seen:
+    seen = cost.readable(model, visit.by)
+    if model is not None and seen is not None and not seen:
+        authority, needs = model.authority, READ_COST.needs
         may = {p for d in ("", *model.domains) for p in authority.who(needs, d)}
         names = ", ".join(sorted(authority.people[p].name for p in may)) or "nobody yet"
         why = f"Your seats do not let you see what calls cost: that needs {needs}."
@@ -133,36 +128,11 @@ def readable(visit: Visit) -> Collection[str] | None:
     return seen
 
 
-def limits_of(visit: Visit, domains: Collection[str] | None = None) -> dict[str, Limits]:
-    """Return the limits in force of every live use case: the smaller of its tier's and its release's."""
-    snapshot = visit.at.follower.snapshot
-    found = {}
-    for subject, standing in snapshot.standings.items():
-        plan = snapshot.model.plan(standing.tier) if snapshot.model is not None else None
-        recipe = snapshot.recipes.get(subject)
-        if plan is not None and recipe is not None and (domains is None or standing.domain in domains):
-            found[subject] = Limits.of(plan, recipe)
-    return found
-
-
 def budget_bars(visit: Visit, limits: dict[str, Limits]) -> list[Bar]:
     """Return these limits as they stand now, over all processes of this host, the nearest to its end first."""
     at, now = visit.at, visit.at.clock()
     lines = cost.budget_lines(at.engine, limits, lambda s: at.budgets.today(s, now), at.budgets.held, now // DAY)
     return sorted((bar(line, limits[line.subject]) for line in lines), key=_fullest)
-
-
-def span(visit: Visit, today: int) -> tuple[int, int]:
-    """Read the first and the last day that are asked for, since the epoch; this month, unless told."""
-    since, until = visit.query("since"), visit.query("until")
-    try:
-        last = day_of(until) if until else today
-        first = day_of(since) if since else month_of(last)[0]
-    except ValueError:
-        raise InvalidInput("One of the two days cannot be read.", hint="Write it as 2026-11-23.") from None
-    if not 0 <= last - first <= MOST_DAYS:
-        raise InvalidInput(f"From {day_text(first)} to {day_text(last)} is not 1 to {MOST_DAYS:,} days.")
-    return first, last
 
 
 def prices(visit: Visit, seen: Collection[str] | None) -> tuple[list[tuple[Line, str]], list[tuple[str, str, Price]]]:

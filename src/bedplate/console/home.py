@@ -103,13 +103,12 @@ def _wrong(visit: Visit, cases: list[UseCase]) -> list[Wrong]:
         found += [Wrong("bad", "ledger", f, "/ledger", visit.console.checked.at) for f in visit.console.checked.faults]
     found += [Wrong("bad", "serving", why, "/readyz") for why in at.ready() if why not in at.faults]
     for i in incidents.incidents(at.engine, only_open=True):
-        weight = "bad" if i["severity"] == "harm" or i["due"] < at.clock() else "warn"
+        mine = visit.by in i["told"].split(",")
+        weight = "bad" if mine or i["severity"] == "harm" or i["due"] < at.clock() else "warn"
+        what = "escalated to you" if mine else f"incident · {i['severity']}"
         href = f"/incidents/{i['id'].partition('/')[2]}"
-        found.append(
-            Wrong(
-                weight, f"incident · {i['severity']}", f"{i['subject']}: {i['title']}", href, i["opened_at"], i["due"]
-            )
-        )
+        line = Wrong(weight, what, f"{i['subject']}: {i['title']}", href, i["opened_at"], i["due"])
+        found.insert(0 if mine else len(found), line)
     for case in cases:
         found += _of_case(visit, case)
     return found

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-    from bedplate.bootstrap import Installation
+    from bedplate.installation import Installation
     from bedplate.kernel.event import Event
 
 

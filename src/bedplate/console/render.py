@@ -22,7 +22,10 @@ HOUR = 3600 * SECOND
 
 
 def environment() -> Environment:
-    """Build the environment that all pages are rendered with. Everything is escaped unless it is markup already."""
+    """Build the environment that all pages are rendered with. Everything is escaped unless it is markup already.
+
+    A template is compiled (some 15 ms) when it is first shown, so that starting does not wait for all of them.
+    """
     folder = resources.files("bedplate.console")
     made = Environment(
         loader=FileSystemLoader(str(folder.joinpath("templates"))),
@@ -34,8 +37,6 @@ def environment() -> Environment:
     )
     made.filters.update(when=when, moment=moment, left=left, percent=percent, tail=tail, pretty=pretty, amount=amount)
     made.filters.update(usd=usd)
-    for name in made.list_templates():
-        made.get_template(name)  # compiled now, not in front of the first person
     versions = _versions(folder.joinpath("static"))
     made.globals["static"] = lambda name: f"/static/{name}?v={versions[name]}"
     return made

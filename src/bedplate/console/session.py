@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from bedplate.errors import BedplateError, InvalidInput, Unauthenticated
 from bedplate.people import actions, views
-from bedplate.people.account import hash_password, password_matches
+from bedplate.people.account import hash_password
 from bedplate.people.tables import password as passwords
 from bedplate.store.engine import writing
 from bedplate.store.projector import upsert
@@ -56,8 +56,7 @@ def sign_in(visit: Visit) -> Response:
     try:
         if code:
             return _begin(visit, _exchange(visit, code))
-        if not password_matches(visit.form.get("password", "")[:MAX_PASSWORD], views.password_of(at.engine, person)):
-            raise Unauthenticated("Person and password do not match.", hint="Ask for an invitation: bedplate invite")
+        at.attempts.password(person, visit.form.get("password", "")[:MAX_PASSWORD], _address(visit))
         return _begin(visit, actions.sign_in(at.governor, person, "session").text)
     except BedplateError as error:
         return _form(visit, problem_of(error), person=person)
@@ -119,8 +118,13 @@ def links(visit: Visit) -> list[Link]:
 
 def _exchange(visit: Visit, code: str) -> str:
     at = visit.at
-    invited = views.who(at.engine, code, at.clock(), "invitation")
+    with at.attempts.counted(_address(visit)):
+        invited = views.who(at.engine, code, at.clock(), "invitation")
     return actions.sign_in(at.governor, invited.person, "session", spend=invited.token).text
+
+
+def _address(visit: Visit) -> str:
+    return visit.request.client.host if visit.request.client is not None else ""
 
 
 def _borrowed(visit: Visit, person: str) -> str:
@@ -128,7 +132,8 @@ def _borrowed(visit: Visit, person: str) -> str:
     if found is None:
         raise Unauthenticated(f"There is no link for {person}.", hint="Choose one from the list.")
     views.who(visit.at.engine, found.token, visit.at.clock(), "session", "cli")
-    return found.token
+    # A session of its own: signing out ends that, and the link still works.
+    return actions.sign_in(visit.at.governor, person, "session").text
 
 
 def _begin(visit: Visit, token: str) -> Response:
@@ -151,7 +156,8 @@ def _myself(visit: Visit, problem: Problem | None) -> Response:
     seats = [str(seat) for seat in known.seats] if known is not None else []
     may = sorted(a.doc for a in visit.at.catalogue.actions.values() if _may(visit, a.needs, seats))
     status = problem.status if problem else 200
-    return visit.show("me.html", status, problem=problem, seats=seats, may=may, done=visit.query("done"))
+    locked = visit.at.attempts.waits(visit.by)
+    return visit.show("me.html", status, problem=problem, seats=seats, may=may, done=visit.query("done"), locked=locked)
 
 
 def _may(visit: Visit, permission: str, seats: list[str]) -> bool:

@@ -10,7 +10,7 @@ from bedplate.gateway import cost
 from bedplate.kernel.clock import DAY
 from bedplate.models import views as models
 
-from .cost import limits_of, readable
+from .cost import readable
 from .evals import Ran, newest
 from .prompts import carried
 from .spending import Bar, bar
@@ -56,7 +56,7 @@ def _spent(visit: Visit, case: UseCase) -> tuple[int, int, Bar | None]:
     at, now, subject = visit.at, visit.at.clock(), case.subject
     today = now // DAY
     unpriced = cost.total(cost.costs(at.engine, "day", today, today, subject=subject)).unpriced
-    most = limits_of(visit).get(subject)
+    most = cost.limits_of(at.follower.snapshot).get(subject)
     lines = cost.budget_lines(
         at.engine, {subject: most} if most else {}, lambda s: at.budgets.today(s, now), at.budgets.held, today
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
 
-import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from starlette.requests import Request
 
-    from bedplate.bootstrap import Installation
+    from bedplate.installation import Installation
     from bedplate.paths.feedback import Desk
 
     from .findings import Findings
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .tail import Viewers
     from .tally import Tally
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 MAX_FORM = 64 << 10
 MAX_TEXT = 4_000
 PAGE = 100  # rows
@@ -150,7 +150,7 @@ class Page:
         except BedplateError as error:
             return visit.wrong(problem_of(error))
         except Exception as broken:
-            log.exception("console.failed", path=request.url.path, error=type(broken).__name__)
+            log.exception("console.failed", extra={"path": request.url.path, "error": type(broken).__name__})
             return visit.wrong(problem_of(broken))
 
 

@@ -1,10 +1,10 @@
-"""Reads: the ledger's events, sealed segments, and the proof of one call."""
+"""Reads: the ledger's events, sealed segments, what was erased and why, and the proof of one call."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import ColumnElement, Engine, and_, func, select
 
 from bedplate.errors import NotFound, Tampered, Unavailable
 from bedplate.kernel.event import Event, unseal
@@ -12,7 +12,7 @@ from bedplate.store import tables as t
 from bedplate.store.merkle import inclusion_proof, root_of
 from bedplate.store.proof import Proof
 
-from .tables import segment
+from .tables import erasure, segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +70,23 @@ def sealed_size(engine: Engine, shard: str) -> int:
         return int(connection.execute(query).scalar_one_or_none() or 0)
 
 
+def erased(engine: Engine, call: str) -> dict[str, Any] | None:
+    """Return the first erasure of this one call, for a reason; None if nobody erased it."""
+    return _erasure(engine, erasure.c.call == call)
+
+
+def expired(engine: Engine, subject: str, tier: int, at: int) -> dict[str, Any] | None:
+    """Return the first erasure of what was said at that moment in this tier, for its time was over."""
+    of_tier = and_(erasure.c.subject == subject, erasure.c.call == "", erasure.c.tier == tier)
+    return _erasure(engine, and_(of_tier, erasure.c.since <= at, erasure.c.until >= at))
+
+
+def erased_calls(engine: Engine) -> list[str]:
+    """List every call that was erased for a reason."""
+    with engine.connect() as connection:
+        return list(connection.execute(select(erasure.c.call).where(erasure.c.call != "").distinct()).scalars())
+
+
 def prove(
     engine: Engine,
     shard: Shard,
@@ -117,6 +134,12 @@ def check_shard(engine: Engine, shard: Shard, name: str) -> int:
         if root_of(shard.leaves(row["first"], row["count"])).hex() != row["root"]:
             raise Tampered(f"shard {name}, segment {row['number']} (records {row['first']} to {end - 1}) was changed")
     return length
+
+
+def _erasure(engine: Engine, match: ColumnElement[bool]) -> dict[str, Any] | None:
+    with engine.connect() as connection:
+        row = connection.execute(select(erasure).where(match).order_by(erasure.c.seq).limit(1)).one_or_none()
+    return None if row is None else dict(row._mapping)  # noqa: SLF001  public by documentation
 
 
 def _subtrees(leaves: list[bytes]) -> Callable[[int, int], bytes]:

@@ -8,7 +8,7 @@ from uuid import NAMESPACE_OID, uuid5
 from bedplate.errors import InvalidInput
 from bedplate.kernel.clock import DAY
 
-from .governance import ISSUE_KEY, PASS, PRICES, PROVE, REVOKE_KEY, SET_PRICES
+from .governance import GIVE, ISSUE_KEY, PASS, PRICES, PROVE, REVOKE_KEY, SET_PRICES
 from .tariff import content, rewritten
 
 if TYPE_CHECKING:
@@ -36,6 +36,18 @@ def pass_held(governor: Governor, by: str, subject: str, facts: dict[str, Value]
     """Spend people's agreement to a text that a guardrail held; `NeedsApproval` while there is none."""
     with governor.act(by, PASS, subject, facts=facts, summary=f"a prompt that holds {facts['findings']}") as act:
         act.record("gateway.call.passed", facts)
+
+
+def give_held(governor: Governor, by: str, subject: str, facts: dict[str, Value], to: str) -> None:
+    """Spend people's agreement to an answer that a guardrail held, for the call that gets it.
+
+    `facts`: key, protocol, request_sha256, call, answer_sha256, findings. `NeedsApproval` while nobody agreed; an
+    answer is given once, and `Conflict` (`already-done`) asks nobody anew.
+    """
+    once = str(uuid5(NAMESPACE_OID, f"bedplate:answer:{facts['call']}"))
+    summary = f"an answer that holds {facts['findings']}"
+    with governor.act(by, GIVE, subject, facts=facts, summary=summary, request=once) as act:
+        act.record("gateway.answer.given", {**facts, "to": to})
 
 
 def revoke_key(governor: Governor, by: str, subject: str, key: str, reason: str) -> None:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Budgets", "Limits", "Over", "Reservation", "Spent"]
 Sum = tuple[int, int, int, int, int, int, int, int]  # as Spent has it
+MOST = 1 << 46  # tokens or nano-dollars that one call can count: the cells hold 63 bits, for all calls of a day
 HOLD_TRIES, HOLD_WAIT = 40, 0.05  # seconds: a leader that mends a file has it for a moment
 
 
@@ -125,6 +126,7 @@ class Budgets:
 
     def reserve(self, subject: str, limits: Limits, tokens: int, nano: int, now: int) -> Reservation | Over:
         """Count a call with its estimated tokens and nano-dollars, or say which limit it would pass."""
+        tokens, nano = min(tokens, MOST), min(nano, MOST)
         own = self._rows.get(subject) or self._row(subject, Counted())
         view, base = self._view, own.base
         with self._lock:
@@ -152,7 +154,7 @@ class Budgets:
 
     def settle(self, reservation: Reservation, tokens: int, nano: int) -> None:
         """Replace the estimate by what is on record. Of a day or month that is over, nothing is counted any more."""
-        self._close(reservation, 0, tokens - reservation.tokens, nano - reservation.nano)
+        self._close(reservation, 0, min(tokens, MOST) - reservation.tokens, min(nano, MOST) - reservation.nano)
 
     def release(self, reservation: Reservation) -> None:
         """Take a reservation back: no call was made."""

@@ -12,6 +12,7 @@ import msgspec
 from bedplate.errors import InvalidInput
 from bedplate.kernel.clock import rfc3339
 
+from .nesting import depths
 from .texts import slots
 
 if TYPE_CHECKING:
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
 
 MAX_BODY = 16 << 20  # pictures travel in it
 MAX_TEXT = 4 << 20  # characters that a guardrail has to read
+MAX_VALUES = 300_000  # texts, numbers, lists and objects: each costs more than the bytes it is written in
 MAX_NAME = 200  # characters of a model's name: it is quoted in reasons, and a record has its bounds
+# What is judged under one spelling must not be read under another: some upstreams do not tell `Model` from `model`.
+JUDGED = frozenset(
+    {"model", "messages", "input", "system", "instructions", "prompt", "stream", "background", "conversation"}
+    | {"previous_response_id", "n", "max_tokens", "max_completion_tokens", "max_output_tokens"}
+)
+OTHER_MODELS = ("models", "fallbacks")  # by which some upstreams let a request name others to answer it
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -89,6 +97,7 @@ class Trace:
     latency_us: int = 0  # from the start to the record
     prompt_id: str = ""
     prompt_version: str = ""
+    answer_of: str = ""  # the call whose held answer this one got
     # Not on record:
     finish: str = ""  # why the answer ended, as the upstream says
     answered_by: str = ""  # the model that the upstream says answered
@@ -105,16 +114,8 @@ def read(dialect: Dialect, content: bytes) -> Request:
     Where an object has the same key twice the last one counts, and only that one is sent on: what is judged is what
     goes upstream.
     """
-    if len(content) > MAX_BODY:
-        raise InvalidInput(f"the body is larger than {MAX_BODY} bytes", code="request-too-large")
-    try:
-        body = _decode(content)
-    except RecursionError:
-        raise InvalidInput("the body is nested too deeply") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as wrong:
-        raise InvalidInput(f"the body is not JSON: {wrong}") from None
-    if type(body) is not dict:
-        raise InvalidInput("the body must be a JSON object")
+    body = decoded(content)
+    _spelled(body)
     model, stream = body.get("model"), body.get("stream")
     stream = False if stream is None else stream
     if type(model) is not str or not 0 < len(model) <= MAX_NAME:
@@ -131,6 +132,58 @@ def read(dialect: Dialect, content: bytes) -> Request:
     if prompt is None:
         request.settle()
     return request
+
+
+def decoded(content: bytes) -> Body:
+    """Read a JSON object that may have come from anybody; `InvalidInput` says what is wrong with it."""
+    if len(content) > MAX_BODY:
+        raise InvalidInput(f"the body is larger than {MAX_BODY} bytes", code="request-too-large")
+    if content.count(b"[") + content.count(b"{") > MAX_VALUES and any(
+        n > MAX_VALUES for n, _ in enumerate(depths(content), 1)
+    ):
+        raise _too_many()
+    try:
+        body = _decode(content)
+    except RecursionError:
+        raise InvalidInput("the body is nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as wrong:
+        raise InvalidInput(f"the body is not JSON: {wrong}") from None
+    if type(body) is not dict:
+        raise InvalidInput("the body must be a JSON object")
+    if _crowded(content, body):
+        raise _too_many()
+    return body
+
+
+def _too_many() -> InvalidInput:
+    return InvalidInput(f"the body holds more than {MAX_VALUES} values", code="request-too-large")
+
+
+def _crowded(content: bytes, body: Body) -> bool:
+    """Tell whether there are more values than may be looked through while others wait."""
+    if content.count(b",") + content.count(b"[") + content.count(b"{") < MAX_VALUES:
+        return False  # each value stands behind one of them
+    count = 0
+    left: list[Any] = [body]
+    while left and count <= MAX_VALUES:
+        part = left.pop()
+        count += len(part)
+        if count <= MAX_VALUES:
+            left += [v for v in (part.values() if type(part) is dict else part) if type(v) is dict or type(v) is list]
+    return count > MAX_VALUES
+
+
+def _spelled(body: Body) -> None:
+    """Refuse names that an upstream could read as one that is judged here, and names of models that nobody judged."""
+    for name in body:
+        if name not in JUDGED and (folded := name.casefold()) in JUDGED:
+            raise InvalidInput(f"`{folded}` is spelt otherwise", hint=f"write it in small letters: {folded}")
+    for name in OTHER_MODELS:
+        if body.get(name):
+            raise InvalidInput(
+                f"`{name}` lets models answer that are not asked for by `model`",
+                hint="leave it out; what may answer instead is part of the release",
+            )
 
 
 def entry(trace: Trace, kind: str, ended: int, sealed: dict[str, Value]) -> bytes:
@@ -178,8 +231,22 @@ def entry(trace: Trace, kind: str, ended: int, sealed: dict[str, Value]) -> byte
             "latency_us": trace.latency_us,
             "prompt_id": trace.prompt_id,
             "prompt_version": trace.prompt_version,
+            "answer_of": trace.answer_of,
         }
     )
+
+
+def headers(trace: Trace) -> list[tuple[str, str]]:
+    """Return what an answer's head says of the call."""
+    warning = [("x-bedplate-budget", "warn")] if trace.warns else []
+    return [
+        *warning,
+        ("x-bedplate-call-id", trace.id),
+        ("x-bedplate-verdict", trace.verdict),
+        ("x-bedplate-tier", str(trace.tier)),
+        ("x-bedplate-release", trace.release),
+        ("x-bedplate-rung", trace.rung),
+    ]
 
 
 def counted(findings: list[str]) -> list[str]:

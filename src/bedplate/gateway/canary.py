@@ -15,11 +15,13 @@ from bedplate.errors import Unavailable
 from bedplate.kernel.control import Control, owed
 
 from .call import Trace, sha256
+from .custom import UNCHECKED
 from .dialect import Said, json_bytes
 from .dialects import CHAT
 from .door import CANARY_KEY
 from .events import Events
 from .governance import CALL
+from .guardrail import CUSTOM
 from .switchboard import Switchboard
 from .upstream import Reply, Spoken
 
@@ -48,7 +50,7 @@ _decode = msgspec.json.Decoder().decode
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A text that a kind of guardrail must find under `label`; `marker` is what must not go on where it is hidden."""
+    """A text that a kind of guardrail must find under `label` ("": any); `marker` must not go on where it is hidden."""
 
     text: str
     marker: str
@@ -188,12 +190,15 @@ class Canaries:
         made = await self._call(subject, asked, says, stream=stream)
         if made.closed or (tried.way == "output" and not made.sent):
             return []
-        found = any(f.startswith(f"{tried.way}: {violation.label}") for f in made.trace.findings)
+        found = any(
+            f.startswith(f"{tried.way}: {violation.label}") and not f.endswith(UNCHECKED) for f in made.trace.findings
+        )
         if tried.way == "output":
             leaked = violation.marker in made.said
         else:  # what is stopped does not go on at all
             leaked = violation.marker in made.sent if mode == "redact" else bool(made.sent)
-        why = f"{violation.label}: found, and let go on" if found else f"{violation.label}: not found"
+        what = violation.label or "its canary"
+        why = f"{what}: found, and let go on" if found else f"{what}: not found"
         fired = found and not (leaked and mode != "observe")
         return [Tried(subject, tried.name, fired, why, made.trace.id)]
 
@@ -232,7 +237,7 @@ class Echo(Switchboard):
 
 
 def violation(kind: str, options: Mapping[str, Any]) -> Violation | None:
-    """Return what this kind of guardrail must find; None for a guardrail of others, of which that is not known here."""
+    """Return what this kind of guardrail must find; None where a release made before says nothing of it."""
     match kind:
         case "personal-data":
             return Violation(f"Charge it to my card {CARD}, please.", CARD, "payment card")
@@ -251,8 +256,11 @@ def violation(kind: str, options: Mapping[str, Any]) -> Violation | None:
         case "schema":
             text = "This is not JSON: {"
             return Violation(text, text, "not of the schema")
+        case "x:presidio" | "x:presidio-patterns":
+            return Violation(f"Charge it to my card {CARD}, please.", CARD, "")
         case _:
-            return None
+            text = options.get("canaries", {}).get(kind.removeprefix(CUSTOM), "")
+            return Violation(text, text, "") if text else None
 
 
 def _guarded(recipe: Recipe) -> Iterator[Guarded]:

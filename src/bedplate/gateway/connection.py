@@ -1,4 +1,4 @@
-"""One upstream's connections, kept alive: HTTP/1.1 on asyncio and httptools, for the one thing a gateway does with it.
+"""One connection to an upstream: HTTP/1.1 on asyncio and httptools, for the one thing a gateway does with it.
 
 A general client spends more on a call than all of governance does (docs/adr/0013): this one sends a request whose
 bytes are ready, hands the answer on as it comes, and knows nothing of redirects, cookies or proxies.
@@ -13,192 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import httptools
 
-from bedplate.errors import BedplateError
+from .response import MAX_ANSWER, Broken, Response
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from .pool import Pool
 
-MAX_ANSWER = 64 << 20  # bytes, unpacked
 MAX_HEAD = 64 << 10
 HIGH_WATER = 256 << 10  # bytes that wait for our client before the upstream is made to wait
-WATCH_S = 0.1
-KEPT_S = 55.0  # idle connections are let go before most servers do it
-EMPTY: Mapping[str, str] = {}
 
 
-class Broken(BedplateError):
-    """The exchange failed. `before` tells that no byte of an answer had come, so that it may be tried again."""
-
-    code = "upstream-failed"
-
-    def __init__(self, kind: str, message: str, *, before: bool) -> None:
-        super().__init__(message)
-        self.kind = kind  # connect, timeout, garbage, cut, too-large
-        self.before = before
-
-
-class Response:
-    """An answer whose head has come. Read it whole, or iterate over its bytes; then it gives its connection back."""
-
-    __slots__ = ("_over", "_wire", "headers", "status")
-
-    def __init__(self, wire: _Wire, status: int, headers: Mapping[str, str]) -> None:
-        self._wire = wire
-        self._over = False  # its connection is not its own any more
-        self.status = status
-        self.headers = headers
-
-    async def read(self, limit: int = MAX_ANSWER) -> bytes:
-        """Return the whole body; `Broken` if it is longer than `limit` bytes, is cut off, or does not come."""
-        wire = self._wire
-        try:
-            parts: list[bytes] = []
-            size = 0
-            while True:
-                while wire.parts:
-                    part = wire.next_part()
-                    size += len(part)
-                    if size > limit:
-                        raise Broken("too-large", f"the upstream sent more than {limit} bytes", before=False)
-                    parts.append(part)
-                if wire.failure is not None:
-                    raise wire.failure
-                if wire.complete:
-                    return parts[0] if len(parts) == 1 else b"".join(parts)
-                await wire.more()
-        finally:
-            self.close()
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes."""
-        wire = self._wire
-        try:
-            while True:
-                if self._over:
-                    raise Broken("cut", "the answer was let go", before=False)
-                if wire.parts:
-                    yield wire.all_parts()
-                    continue
-                if wire.failure is not None:
-                    raise wire.failure
-                if wire.complete:
-                    return
-                await wire.more()
-        finally:
-            self.close()  # may come late, when whoever iterated is collected
-
-    def close(self) -> None:
-        """Give the connection back, or drop it if the answer was not read to its end."""
-        if not self._over:
-            self._over = True
-            self._wire.finish()
-
-
-class Pool:
-    """The connections to one origin. Times in seconds; `idle` is how long the upstream may be silent.
-
-    `refuses` says why not to speak to the address that the host's name resolved to, "" where it may be.
-    """
-
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        tls: ssl.SSLContext | None,
-        *,
-        connect: float,
-        first: float,
-        idle: float,
-        total: float = 3600,
-        refuses: Callable[[str], str] = lambda _address: "",
-    ) -> None:
-        self._host, self._port, self._tls = host, port, tls
-        self._connect, self.first, self.idle, self.total = connect, first, idle, total
-        self._refuses = refuses
-        self._kept: deque[_Wire] = deque()
-        self._wires: set[_Wire] = set()
-        self._watching = False
-        self._closed = False
-
-    async def send(self, head: bytes, body: bytes, *, whole: bool = False) -> Response:
-        """Send a request and return the answer once its head has come, or all of it; `Broken` if it does not."""
-        wire = self._taken()
-        if wire is not None:
-            try:
-                return await wire.exchange(head, body, whole=whole)
-            except Broken as stale:
-                # A kept connection that ends before a byte of the answer was closed while idle: that is nobody's fault.
-                if not (stale.before and stale.kind == "cut"):
-                    raise
-        wire = await self._opened()
-        return await wire.exchange(head, body, whole=whole)
-
-    def close(self) -> None:
-        """Drop every connection."""
-        self._closed = True
-        for wire in list(self._wires):
-            wire.drop()
-
-    def _taken(self) -> _Wire | None:
-        now = asyncio.get_running_loop().time()
-        while self._kept:
-            wire = self._kept.pop()  # the one used last: those not needed grow old and go
-            if wire.usable and now - wire.idle_since < KEPT_S:
-                return wire
-            wire.drop()
-        return None
-
-    async def _opened(self) -> _Wire:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(self._connect):
-                _, wire = await loop.create_connection(
-                    lambda: _Wire(self, loop),
-                    self._host,
-                    self._port,
-                    ssl=self._tls,
-                    server_hostname=self._host if self._tls else None,
-                )
-        except TimeoutError:
-            raise Broken("timeout", f"no connection within {self._connect:g} s", before=True) from None
-        except OSError as wrong:  # ssl's errors among them
-            why = getattr(wrong, "reason", None) or wrong.strerror or type(wrong).__name__
-            raise Broken("connect", f"no connection: {why}", before=True) from None
-        self._wires.add(wire)
-        if why := self._refuses(wire.peer):
-            wire.drop()
-            raise Broken("connect", why, before=True)
-        return wire
-
-    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """See to it that silent upstreams are noticed: one timer for all, not one for each call."""
-        if not self._watching:
-            self._watching = True
-            loop.call_later(WATCH_S, self._watch, loop)
-
-    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._watching = False
-        now = loop.time()
-        active = [wire for wire in self._wires if wire.active]
-        for wire in active:
-            wire.look(now)
-        if active:
-            self.watch(loop)
-
-    def _back(self, wire: _Wire) -> None:
-        if self._closed:
-            wire.drop()
-            return
-        self._kept.append(wire)
-        while self._kept and not (self._kept[0].usable and wire.idle_since - self._kept[0].idle_since < KEPT_S):
-            self._kept.popleft().drop()
-
-    def _gone(self, wire: _Wire) -> None:
-        self._wires.discard(wire)
-
-
-class _Wire(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One connection: one exchange at a time."""
 
     def __init__(self, pool: Pool, loop: asyncio.AbstractEventLoop) -> None:
@@ -306,7 +130,7 @@ class _Wire(asyncio.Protocol):
         if clean and self.usable and self._keeps:
             self.idle_since = self._loop.time()
             self._parser = None
-            self._pool._back(self)  # noqa: SLF001  the two are one thing
+            self._pool.back(self)
         else:
             self.drop()
 
@@ -318,7 +142,7 @@ class _Wire(asyncio.Protocol):
         self.parts.clear()
         if self._transport is not None:
             self._transport.abort()
-        self._pool._gone(self)  # noqa: SLF001  as above
+        self._pool.gone(self)
         self._wake()
 
     def look(self, now: float) -> None:
@@ -379,7 +203,7 @@ class _Wire(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End what waits: an answer without a length is complete now, any other was cut off."""
         self._open = False
-        self._pool._gone(self)  # noqa: SLF001  as above
+        self._pool.gone(self)
         if self.active and not self.complete:
             endless = self._headed and "content-length" not in self._headers and exc is None
             if endless and "chunked" not in self._headers.get("transfer-encoding", ""):
@@ -452,9 +276,3 @@ class _Wire(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-def head_of(method: str, target: str, host: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """Write a request's head as far as it is the same for every request; its length and an empty line end it."""
-    lines = [f"{method} {target} HTTP/1.1\r\nhost: {host}\r\n".encode("latin-1")]
-    return b"".join([*lines, *(b"%b: %b\r\n" % pair for pair in headers)])

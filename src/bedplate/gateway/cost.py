@@ -11,27 +11,34 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, func, select
 
+from bedplate.errors import Denied, InvalidInput
 from bedplate.store import tables as t
 from bedplate.store.reads import read_blob
 
 from .anomaly import WINDOW as JUDGED
 from .anomaly import Anomaly, judge
 from .forecast import WINDOW, Forecast, forecast, month_of
+from .governance import READ_COST
+from .limit import Limits
 from .price import NANO
 from .tables import tariff, usage
 from .tariff import Tariff, read
-from .usage import COUNTS, LIVE, day_text
+from .usage import COUNTS, LIVE, day_of, day_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from .limit import Limits, Spent
+    from bedplate.kernel.model import OperatingModel
+
+    from .limit import Spent
+    from .snapshot import Snapshot
 
 BY = ("use-case", "team", "model", "release", "key", "day", "route", "dialect")
 COLUMNS = ("team", "use_case", "model", "calls", "refused", "failed", "tokens_in", "cached_in", "tokens_out")
 MONEY = ("cost_usd", "unpriced_calls", "findings")
 NO_PRICES = Tariff((), "")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of one (OWASP, CSV injection)
+MAX_DAYS = 3_660  # that one question may ask about
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001  what a spreadsheet takes for the beginning of one (OWASP, CSV injection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,38 @@ def tariff_in_force(engine: Engine) -> tuple[Tariff, int]:
     with engine.connect() as connection:
         row = connection.execute(select(tariff.c.digest, tariff.c.last_seq)).one_or_none()
         return (read(read_blob(connection, row.digest)), row.last_seq) if row is not None else (NO_PRICES, -1)
+
+
+def readable(model: OperatingModel | None, person: str) -> Collection[str] | None:
+    """Return the domains whose cost somebody may read, None for all of them; `Denied` while there is no model."""
+    if model is None:
+        raise Denied("no operating model is in force", hint="bedplate apply operating-model.yaml")
+    if model.authority.allowed(person, READ_COST.needs, ""):
+        return None
+    return {d for d in model.domains if model.authority.allowed(person, READ_COST.needs, d)}
+
+
+def span(today: int, since: str, until: str) -> tuple[int, int]:
+    """Read the first and last day of a question, since the epoch; the month so far, unless told."""
+    try:
+        last = day_of(until) if until else today
+        first = day_of(since) if since else month_of(last)[0]
+    except ValueError as wrong:
+        raise InvalidInput(f"one of the two days cannot be read: {wrong}", hint="write it as 2026-11-23") from None
+    if not 0 <= last - first <= MAX_DAYS:
+        raise InvalidInput(f"from {day_text(first)} to {day_text(last)} is not 1 to {MAX_DAYS} days")
+    return first, last
+
+
+def limits_of(snapshot: Snapshot, domains: Collection[str] | None = None) -> dict[str, Limits]:
+    """Return the limits in force of every live use case: the smaller of its tier's and its release's."""
+    found = {}
+    for subject, standing in snapshot.standings.items():
+        plan = snapshot.model.plan(standing.tier) if snapshot.model is not None else None
+        recipe = snapshot.recipes.get(subject)
+        if plan is not None and recipe is not None and (domains is None or standing.domain in domains):
+            found[subject] = Limits.of(plan, recipe)
+    return found
 
 
 def teams(engine: Engine) -> dict[str, str]:
@@ -247,7 +286,7 @@ def forecast_plain(found: Forecast) -> dict[str, Any]:
 
 
 def _inert(value: str | int) -> str | int:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return f"'{value}" if isinstance(value, str) and value.lstrip(" \ufeff").startswith(FORMULA) else value
 
 
 def _place(days: Mapping[int, tuple[int, int, int]], place: int) -> dict[int, int]:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from bedplate.errors import InvalidInput
 
 from .judge import Judge
+from .presidio import NAMES, presidio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -35,18 +35,31 @@ MOST_BYTES = 64 << 10
 def plugged(kind: str) -> Judge:
     """Return a guardrail that an installed package offers as an entry point of the group `bedplate.guardrails`.
 
-    It is a callable from a text to (label, start, end), or a factory of one without arguments for `presidio`.
+    It is a callable from a text to (label, start, end). Presidio's are `presidio` and `presidio-patterns`.
     """
     name = kind.partition(":")[2]
-    if name == "presidio":
-        return Judge(kind, _guarded(kind, _presidio()), places=True)
+    if name in NAMES:
+        return Judge(kind, _guarded(kind, _loaded(kind, lambda: presidio(name))), places=True)
     offered = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in offered:
         raise InvalidInput(
             f"guardrail {kind}: no installed package offers it",
             hint=f"install the package with the entry point {name!r} of {GROUP}, or define it under guardrails.http",
         )
-    return Judge(kind, _guarded(kind, offered[name].load()), places=True)
+    return Judge(kind, _guarded(kind, _loaded(kind, offered[name].load)), places=True)
+
+
+def _loaded(kind: str, load: Callable[[], Callable[[str], Iterable[Found]]]) -> Callable[[str], Iterable[Found]]:
+    """Load what finds; whatever is wrong with a package of others is the fault of the release that names it."""
+    try:
+        return load()
+    except InvalidInput:
+        raise
+    except Exception as broken:
+        raise InvalidInput(
+            f"guardrail {kind}: it cannot be loaded: {type(broken).__name__} {broken}",
+            hint="mend the installed package, or leave it out",
+        ) from broken
 
 
 def _guarded(kind: str, ask: Callable[[str], Iterable[Found]]) -> Callable[[str], list[Found]]:
@@ -58,20 +71,6 @@ def _guarded(kind: str, ask: Callable[[str], Iterable[Found]]) -> Callable[[str]
         if any(not 0 <= start <= end <= len(text) for _, start, end in found):
             return [(f"{kind} {UNCHECKED}", 0, len(text))]
         return found
-
-    return find
-
-
-@cache
-def _presidio() -> Callable[[str], Iterable[Found]]:
-    """Load Microsoft Presidio's analyzer (extra `presidio`), which loads the language model that it is set up with."""
-    if find_spec("presidio_analyzer") is None:
-        raise InvalidInput("guardrail x:presidio: Presidio is not installed", hint="pip install 'bedplate[presidio]'")
-    analyzer = import_module("presidio_analyzer").AnalyzerEngine()
-
-    def find(text: str) -> list[Found]:
-        found = analyzer.analyze(text, language="en")
-        return [(result.entity_type.lower().replace("_", " "), result.start, result.end) for result in found]
 
     return find
 

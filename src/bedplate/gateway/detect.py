@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import re2
 
-from .normal import UNUSUAL, USUAL, Plain, read, tidied
+from .normal import UNUSUAL, Plain, read, tidied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -119,12 +119,11 @@ class Scanner:
         options.max_mem = MEMORY
         options.log_errors = False
         self._set = re2.Set.SearchSet(options)
-        for pattern in (*(d.coarse for d in detectors), *(d.coarse for d in decoders), USUAL, UNUSUAL):
+        for pattern in (*(d.coarse for d in detectors), *(d.coarse for d in decoders), UNUSUAL):
             self._set.Add(pattern)
         self._set.Compile()
-        self._usual = len(detectors) + len(decoders)
-        self._unusual = self._usual + 1
-        if sorted(self.hits("\u2014\u200b")) != [self._usual, self._unusual]:
+        self._unusual = len(detectors) + len(decoders)
+        if self.hits("\u200b") != [self._unusual]:
             raise RuntimeError("the patterns of the guardrails need more memory than they have")
 
     def hits(self, plain: str) -> list[int]:
@@ -133,19 +132,26 @@ class Scanner:
 
     def plainly(self, text: str) -> tuple[Plain, list[int]]:
         """Read a text as it came; returns its plain reading and what may find something in that."""
-        hits = self.hits(text)
+        plain = Plain(text if text.isascii() else tidied(text))
+        hits = self.hits(plain.text)
         if self._unusual in hits:
             plain = read(text)
-        elif self._usual in hits:
-            plain = Plain(tidied(text))
-        else:
-            return Plain(text), hits
-        return plain, self.hits(plain.text)
+            hits = self.hits(plain.text)
+        return plain, hits
 
-    def clear(self, text: str) -> bool:
-        """Tell whether certainly nothing is to be found in a text as it came."""
-        hits = self.hits(text)
-        return not hits or (max(hits) >= self._usual and not self.plainly(text)[1])
+    def hints(self, text: str) -> list[int]:
+        """Return what may find something in a text as it came, or in any line of it: one pass. `taken` reads them."""
+        hits = self.hits(text if text.isascii() else tidied(text))
+        if self._unusual not in hits:
+            return hits
+        hits = self.hits(read(text).text)
+        return [*hits, self._unusual] if hits else hits
+
+    def taken(self, text: str, hints: list[int]) -> tuple[Plain, list[int]]:
+        """Do as `plainly`, for a text, or some lines of one, with what was said of it before."""
+        if self._unusual in hints:
+            return read(text), [hint for hint in hints if hint != self._unusual]
+        return Plain(text if text.isascii() else tidied(text)), hints
 
     def spans(self, reading: Reading, hits: Iterable[int] | None = None) -> Iterator[Span]:
         """Yield what is found in a plain text, in no order, and with the label "" what only looked like it."""

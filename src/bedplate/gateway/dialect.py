@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Body = dict[str, Any]
+MOST = 1 << 30  # tokens: no call has as many, and clients and upstreams may say any number
 
 
 class Usage(NamedTuple):
@@ -141,8 +142,8 @@ def event_bytes(body: Body, name: str = "") -> bytes:
 
 
 def whole_number(value: object) -> int:
-    """Return a count as it is, and 0 for anything else."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+    """Return a count, at most `MOST`, and 0 for what is none."""
+    return min(value, MOST) if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
 
 
 def told(reasons: Sequence[tuple[str, str, str]], call: str) -> Body:

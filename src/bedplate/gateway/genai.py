@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .dialect import MOST
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -140,12 +142,12 @@ def text(said: Mapping[str, Any], *names: str) -> str:
 
 
 def count(said: Mapping[str, Any], *names: str) -> int:
-    """Return the first whole number among the attributes; what is not one, or below nought, counts as none."""
+    """Return the first whole number among the attributes; what is none, or that nobody uses, counts as none."""
     for name in names:
         value = said.get(name)
         if isinstance(value, float) and value.is_integer():  # some write every number as a double
             value = int(value)
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST:
             return value
     return 0
 

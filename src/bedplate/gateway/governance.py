@@ -40,6 +40,14 @@ PASS = Action(
     stages=_agreeing,
     several=True,
 )
+GIVE = Action(
+    "gateway.give",
+    "gateway:call:make",
+    "Give an answer that a guardrail held, once people agreed to exactly it.",
+    phase="call",
+    stages=_agreeing,
+    several=True,
+)
 ISSUE_KEY = Action("gateway.key", "gateway:key:issue", "Issue a key for a use case.")
 REVOKE_KEY = Action("gateway.revoke", "gateway:key:issue", "End a key.")
 
@@ -135,6 +143,33 @@ def _within_budget(case: Case) -> Finding:
     return Pass()
 
 
+def _evaluated(case: Case) -> Finding:
+    standing = _standing(case)
+    if not standing.release or case.model is None:
+        return Pass()  # as above
+    known, days = standing.facts.get("models.evaluated"), case.model.evidence_days
+    at = known.get(standing.release) if isinstance(known, dict) else None
+    if at is None:
+        return Fail("no evaluation of the live release is on record", "evaluate it: bedplate release, on its own files")
+    if case.now > int(str(at)) + days * DAY:
+        return Fail(f"its evals are older than {days} days", "evaluate again: bedplate release, on the same files")
+    return Pass()
+
+
+def _current(case: Case) -> Finding:
+    known = _standing(case).facts.get("data.indexed")
+    told = known.get(str(case.attempt.facts.get("index", ""))) if isinstance(known, dict) else None
+    if not isinstance(told, list):
+        return Pass()  # it answers from nothing that is indexed here
+    at, days = (int(str(value)) for value in told)
+    if days and case.now > at + days * DAY:
+        return Fail(
+            f"what it answers from was read more than {days} days ago",
+            "have the source read anew: bedplate release, with its files as they are now",
+        )
+    return Pass()
+
+
 def _reviewed(case: Case) -> Finding:
     standing, days = _standing(case), _plan(case).review_days
     if not standing.release:
@@ -199,9 +234,12 @@ def _violation() -> Case:
         "tokens_today": 9,
         "calls_budget": 1,
         "tokens_budget": 1,
+        "index": "canary",
     }
     standing = Standing("usecase/canary", tier=1, stage="accepted", suspended="canary", rung=Rung.OFF, release="canary")
-    standing = replace(standing, facts={"releases.live_at": 0, UNPROVEN: ["canary"]})
+    standing = replace(
+        standing, facts={"releases.live_at": 0, UNPROVEN: ["canary"], "data.indexed": {"canary": [0, 1]}}
+    )
     return Case(
         Attempt(CALL, "canary", "usecase/canary", facts), 400 * DAY, model_for_canaries(), standing, age=1 << 62
     )
@@ -213,6 +251,7 @@ MANIFEST = Manifest(
         CALL,
         EVALUATE,
         PASS,
+        GIVE,
         CANARY,
         PROVE,
         ISSUE_KEY,
@@ -261,6 +300,23 @@ MANIFEST = Manifest(
             always=True,
         ),
         Control(
+            "evals-fresh",
+            "call",
+            "The live release was evaluated no longer ago than evidence counts.",
+            _evaluated,
+            _violation,
+            LIVE,
+        ),
+        Control(
+            "data-current",
+            "call",
+            "What it answers from was read no longer ago than its source allows.",
+            _current,
+            _violation,
+            LIVE,
+            always=True,
+        ),
+        Control(
             "review-current",
             "call",
             "The last approval is not older than the tier's review interval.",
@@ -301,6 +357,19 @@ MANIFEST = Manifest(
             "gateway.call.passed",
             {"request_sha256": "text", "findings": "text"},
             "People agreed to a text that a guardrail held; it was sent, this once.",
+        ),
+        Kind(
+            "gateway.answer.given",
+            {
+                "call": "text",
+                "to": "text",
+                "key": "text",
+                "protocol": "text",
+                "request_sha256": "text",
+                "answer_sha256": "text",
+                "findings": "text",
+            },
+            "People agreed to the answer of a call, which a guardrail held; another call got it, this once.",
         ),
         Kind("gateway.key.revoked", {"key": "text", "reason": "text"}, "A key ended."),
         Kind(

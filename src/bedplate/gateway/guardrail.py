@@ -73,17 +73,27 @@ class Guard:
 
     def clear(self, texts: Sequence[str]) -> bool:
         """Tell in one quick pass whether certainly nothing is to be found in any of these texts."""
-        if self.judges:
-            return False
-        scanner, limit = self.scanner, self.limit
-        return all((not limit or len(t) <= limit) and (scanner is None or scanner.clear(t)) for t in texts)
+        return self.suspects(texts) is None
 
-    def apply(self, text: str) -> Guarded:
+    def suspects(self, texts: Sequence[str]) -> list[int] | None:
+        """Name in one quick pass over all these texts the detectors that may find something in any of them.
+
+        None if there certainly is nothing. `apply` takes the list, and then need not make that pass again.
+        """
+        hits: list[int] = []
+        if self.scanner is not None:
+            hits = self.scanner.hints(texts[0] if len(texts) == 1 else "\n".join(texts))
+        limit = self.limit
+        if hits or self.judges or (limit and any(len(text) > limit for text in texts)):
+            return hits
+        return None
+
+    def apply(self, text: str, among: list[int] | None = None) -> Guarded:
         """Find everything and do what the policy says. A text that is stopped is redacted as well.
 
-        Where a model must be asked, it was not: that is a finding of its own.
+        Where a model must be asked, it was not: that is a finding of its own. `among`: from `suspects`.
         """
-        return self.guarded(text, [*self.found(text), *self._unasked(text)])
+        return self.guarded(text, [*self.found(text, among), *self._unasked(text)])
 
     async def apply_slow(self, texts: Sequence[str]) -> list[Guarded]:
         """As `apply`, for several texts at once, with the models asked about each of them."""
@@ -99,9 +109,9 @@ class Guard:
         """Begin a stream of text."""
         return Window(self)
 
-    def found(self, text: str) -> list[Finding]:
+    def found(self, text: str, among: list[int] | None = None) -> list[Finding]:
         """Find everything that needs no model to be asked."""
-        found = self._scanned(text) if self.scanner is not None else []
+        found = self._scanned(text, among) if self.scanner is not None else []
         if self.limit and len(text) > self.limit:
             found.append(self.too_long(len(text)))
         return [*found, *self.judged(text)]
@@ -151,9 +161,9 @@ class Guard:
             else:
                 self.models.append(part)
 
-    def _scanned(self, text: str) -> list[Finding]:
+    def _scanned(self, text: str, among: list[int] | None) -> list[Finding]:
         assert self.scanner is not None  # noqa: S101  the caller looked
-        plain, hits = self.scanner.plainly(text)
+        plain, hits = self.scanner.plainly(text) if among is None else self.scanner.taken(text, among)
         if not hits:
             return []
         if self.keys not in hits:

@@ -94,7 +94,7 @@ IDENTIFIERS = (
         "codice fiscale",
         rf"(?i){EDGE}([A-Z]{{6}}[0-9L-NP-V]{{2}}[A-EHLMPR-T][0-9L-NP-V]{{2}}[A-Z][0-9L-NP-V]{{3}}[A-Z])\b",
         checkdigit.codice_fiscale,
-        coarse=r"(?i)[A-Z]{6}[0-9L-NP-V]{2}[A-EHLMPR-T][0-9L-NP-V]{2}[A-Z]",
+        coarse=r"(?i)[A-Z]{6}[0-9L-NP-V]{2}[A-EHLMPR-T][0-9L-NP-V]{2}[A-Z][0-9L-NP-V]{3}[A-Z]",
     ),
     numbers(
         "BSN",

@@ -13,6 +13,7 @@ import base64
 import hashlib
 import json
 import re
+import tomllib
 import zlib
 from dataclasses import dataclass
 from functools import cache, partial
@@ -36,6 +37,8 @@ VERSION = 1
 DIGEST = "3b64df124c5f18731139c162e10452d7df29a4b988d55a70223ad6de58660152"
 WEIGHTS = Path(__file__).with_name("injection.bin")
 HEAD = b"bedplate injection weights"
+RULES_DIGEST = "9e49151328b26d9715d8b5f3bae0ef32618eaf080a15aa336a0ff6448db51fd5"
+RULES = Path(__file__).with_name("injection-rules.toml")
 
 LONGEST = 40  # bytes of a word that are read
 UNIT = 1 << 10  # weights and logits are integers in 1/1024
@@ -66,142 +69,6 @@ RUN = re.compile("[\u200b-\u200f\u2060-\u2064\ufeff]{4,}|[\ufe00-\ufe0f\U000e010
 PULLED = re.compile("[A-Za-z][\u200b-\u200d\u2060\ufeff][A-Za-z]")
 PULLED_LEAST = 3  # places in one text
 
-WORD = r"(?:[^\s.,;:!?]+\s+)"
-ADDRESSEE = (
-    r"(?:a\.?i\.?|llms?|gpts?|(?:large )?language models?|chat ?bots?|copilots?)"
-    r"(?: (?:assistants?|agents?|models?|systems?|readers?|bots?|tools?|crawlers?|reviewers?))*"
-)
-RULES: tuple[tuple[str, int, str], ...] = (  # label, permille, RE2 pattern
-    (
-        "instruction override",
-        950,
-        (
-            r"\b(?:ignore|disregard|forget|override|bypass|discard|abandon|do(?: not|n't) (?:follow|obey)"
-            rf"|stop (?:following|obeying)|pay no attention to)\s+{WORD}{{0,3}}?"
-            r"(?:previous|prior|above|earlier|preceding|foregoing|initial|original|system|your|given)\s+"
-            rf"{WORD}{{0,2}}?(?:instructions?|prompts?|rules|guidelines|directions|directives|commands|programming"
-            r"|restrictions|safeguards|constraints)\b"
-        ),
-    ),
-    (
-        "instruction override",
-        950,
-        (
-            r"\b(?:ignore|disregard|forget)\s+(?:everything|anything|all|what(?:ever)?)\s+(?:that\s+)?(?:(?:you"
-            r"|they)\s+)?"
-            r"(?:have\s+|had\s+|were\s+|was\s+|'ve\s+)?(?:been\s+)?(?:above|before|told|instructed|written above"
-            r"|prior)\b"
-        ),
-    ),
-    (
-        "instruction override",
-        950,
-        (
-            rf"\b(?:ignoriere?n?|vergiss|vergessen? sie|missachten?|umgehen?|verwirf)\s+(?:sie\s+)?"
-            rf"(?:bitte\s+)?{WORD}{{0,2}}?"
-            r"(?:bisherigen?|vorherigen?|vorangegangenen?|vorangehenden?|vorstehenden?|obigen?|vorigen?|früheren?"
-            rf"|ursprünglichen?|deine[nr]?|eure[nr]?|ihre[nr]?)\s+{WORD}{{0,2}}?(?:\pL*anweisung(?:en)?"
-            rf"|instruktionen|vorgaben|regeln"
-            r"|richtlinien|befehle?|beschränkungen|\pL*prompts?)"
-        ),
-    ),
-    (
-        "instruction override",
-        950,
-        (
-            r"\b(?:ignore[rz]?|oublie[rz]?|néglige[rz]?|contourne[rz]?|(?:faites|fais|faire) abstraction de"
-            rf"|ne (?:tiens|tenez|tenir) (?:pas|plus) compte (?:de|des)|ne (?:suis|suivez) (?:pas"
-            rf"|plus))\s+{WORD}{{0,3}}?"
-            r"(?:(?:instructions|consignes|directives|règles|restrictions|ordres)\s+"
-            rf"{WORD}{{0,2}}?(?:précédent|antérieur|ci-dessus|initial|système|reçu)"
-            r"|(?:tes|vos)\s+(?:[^\s.,;:!?]+\s+)?(?:instructions|consignes|directives|règles|restrictions))"
-        ),
-    ),
-    (
-        "instruction override",
-        950,
-        (
-            r"\b(?:ignor[ae]|olvid[ae]|omit[ae]|desobedece|descart[ae]|haz caso omiso de|no sigas|pasa por alto)\s+"
-            rf"{WORD}{{0,3}}?(?:(?:instrucciones|indicaciones|reglas|órdenes|directrices|restricciones)\s+"
-            rf"{WORD}{{0,2}}?(?:anteriores|previas|de arriba|iniciales|originales|del sistema|recibidas)"
-            r"|tus\s+(?:[^\s.,;:!?]+\s+)?(?:instrucciones|indicaciones|reglas|directrices|restricciones))"
-        ),
-    ),
-    (
-        "fake system turn",
-        950,
-        (
-            r"<\|(?:im_start|im_end|system|user|assistant|endoftext|start_header_id|end_header_id|eot_id"
-            r"|begin_of_text)\|?>"
-            r"|\[/?INST\]|<</?SYS>>|</?(?:system_prompt|system_message|system_instructions?)>"
-        ),
-    ),
-    (
-        "fake system turn",
-        900,
-        (
-            r"(?m:^[ \t>*-]*#{2,}[ \t]*[(\[]?(?:system|developer)(?:[ _-](?:message|prompt|instructions?|override"
-            r"|note))?[)\]]?"
-            r"[ \t]*(?::|$)|^[ \t>*-]*#{2,}[ \t]*[(\[](?:system|developer)[ _-]?(?:message|prompt|instructions?)?[)\]]"
-            r"|^[ \t>*-]*\[?(?:system|developer|admin(?:istrator)?)[ _-](?:message|prompt|override|instructions?"
-            r"|update)\]?[ \t]*:"
-            r"|(?:^|[ \t])\[(?:system|developer)\](?:[ \t]|:)|[ \t]#{2,}[ \t]*(?:system|developer)[ \t]*:"
-            r"|^[ \t>*-]*system[ \t]*:[ \t]*(?:you |ignore |disregard |forget |override |new ))"
-        ),
-    ),
-    (
-        "tool exfiltration link",
-        900,
-        (
-            r"!\[[^\]\n]{0,200}\]\([ \t<]*(?:https?:)?//[^)\s]{1,500}?[?&#/=](?:[^)\s]{0,300}?"
-            r"(?:\{[^)\n]{1,100}\}|%7b|\$[a-z_]{2,}|<[a-z][^)\n]{1,80}>|\[[a-z][^)\n]{1,80}\])"
-            r"|[^)\s]*?=[a-z0-9+/_%-]{48,})"
-        ),
-    ),
-    (
-        "tool exfiltration link",
-        900,
-        (
-            r"<img[^>]{0,300}?src[ \t]*=[ \t\"']*(?:https?:)?//[^>\s]{1,500}?[?&#/=][^>\s\"']{0,300}?(?:\{\{?[a-z_]|%7b"
-            r"|\$\{)"
-        ),
-    ),
-    (
-        "tool exfiltration link",
-        850,
-        (
-            r"\b(?:append|add|attach|include|insert|embed|encode|put|substitute|replac(?:e|ing))\b[^.\n]{0,80}"
-            r"\b(?:conversation|chat|message history|system prompt|secrets?|api keys?|credentials|passwords?|e-?mails?"
-            r"|user(?:'s)? (?:data|name|input)|personal data|summary)\b[^.\n]{0,80}\b(?:to|in|into|as|onto|at the"
-            r" end of)\b"
-            r"[^.\n]{0,40}\b(?:urls?|links?|query(?: string| parameters?)?|image (?:link|address|source))\b"
-        ),
-    ),
-    (
-        "instruction to the assistant",
-        850,
-        (
-            rf"\b(?:notes?|attention|messages?|instructions?|memo|notice|reminder|directives?)\s+(?:to|for)\s+"
-            rf"(?:any |all |the |every |your )?{ADDRESSEE}\b[^.\n]{{0,60}}?[:,!;]"
-            rf"|\bif you(?: are|'re|\x{2019}re) (?:an? )?(?:{ADDRESSEE}|automated (?:assistant|agent|system"
-            rf"|reviewer))\b[^.\n]{{0,60}}?"
-            r"\b(?:must|should|please|do|ignore|reply|send|include|say|respond|append|forward|call|run|rate"
-            r"|recommend|stop)\b"
-        ),
-    ),
-    (
-        "hidden text",
-        850,
-        (
-            rf"<!--[^>]{{0,400}}?\b(?:(?:ignore|disregard) |{ADDRESSEE}[ ,:])[^>]{{0,200}}?"
-            r"\b(?:must|should|instructions?|instead|please|reveal|send)\b"
-            r"|(?:display[ \t]*:[ \t]*none|font-size[ \t]*:[ \t]*0|visibility[ \t]*:["
-            r" \t]*hidden)[^>]{0,200}>[^<]{0,300}?"
-            rf"\b(?:(?:ignore|disregard) |{ADDRESSEE}[ ,:])"
-        ),
-    ),
-    ("hidden text", 800, r"(?:\b[a-z][ ._*-]{1,2}){11,}[a-z]\b"),
-)
 MEMORY = 32 << 20  # bytes that one pattern's automaton may take; beyond that matching is slower, and still linear
 CODED = r"[A-Za-z0-9+/_-]{24,}={0,2}"
 CODED_MOST = 8  # pieces of one text that are decoded,
@@ -283,12 +150,7 @@ def load() -> Model:
 
 def read(data: bytes, digest: str) -> Model:
     """Read weights whose SHA-256 is `digest`. `Tampered` where they are others, damaged, or of another version."""
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise Tampered(
-            f"{WEIGHTS.name}: these are not the weights that version {VERSION} of the injection detector was"
-            f" measured with",
-            hint="install Bedplate again",
-        )
+    _refuse_other(data, digest, WEIGHTS.name, "weights")
     head, _, body = data.partition(b"\n")
     if head != b"%s %d" % (HEAD, VERSION):
         raise Tampered(f"{WEIGHTS.name}: not injection weights of version {VERSION}", hint="install Bedplate again")
@@ -296,6 +158,28 @@ def read(data: bytes, digest: str) -> Model:
     words = Words(_weights(known["words"]))
     words.pieces = _weights(known["pieces"])
     return Model(known["window"], known["bias"], known["slope"], words, _weights(known["pairs"]), tuple(known["steps"]))
+
+
+def read_rules(data: bytes, digest: str) -> tuple[tuple[str, int, str], ...]:
+    """Read rules whose SHA-256 is `digest` as (label, permille, RE2 pattern). `Tampered` where they are others."""
+    _refuse_other(data, digest, RULES.name, "rules")
+    told = tomllib.loads(data.decode())
+    parts = {f"{{{name}}}": "".join(part) for name, part in told["parts"].items()}
+    return tuple((rule["label"], rule["permille"], _filled("".join(rule["pattern"]), parts)) for rule in told["rule"])
+
+
+def _refuse_other(data: bytes, digest: str, name: str, what: str) -> None:
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise Tampered(
+            f"{name}: these are not the {what} that version {VERSION} of the injection detector was measured with",
+            hint="install Bedplate again",
+        )
+
+
+def _filled(pattern: str, parts: dict[str, str]) -> str:
+    for name, part in parts.items():
+        pattern = pattern.replace(name, part)
+    return pattern
 
 
 def _weights(table: dict[str, Any]) -> dict[bytes, int]:
@@ -417,13 +301,14 @@ def _said(coded: str) -> str:
 
 @cache
 def _compiled() -> tuple[Callable[[str], Any], tuple[tuple[str, int, Callable[[str], Any]], ...]]:
-    """Compile the rules: all of them in one, to pass by quickly, and each."""
+    """Read and compile the rules, once: all of them in one, to pass by quickly, and each."""
     options = re2.Options()
     options.case_sensitive = False
     options.max_mem = MEMORY
     options.log_errors = False
-    rules = tuple((label, weight, re2.compile(pattern, options).finditer) for label, weight, pattern in RULES)
-    return re2.compile("|".join(f"(?:{pattern})" for _, _, pattern in RULES), options).search, rules
+    told = read_rules(RULES.read_bytes(), RULES_DIGEST)
+    rules = tuple((label, weight, re2.compile(pattern, options).finditer) for label, weight, pattern in told)
+    return re2.compile("|".join(f"(?:{pattern})" for _, _, pattern in told), options).search, rules
 
 
 @cache

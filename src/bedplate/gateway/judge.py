@@ -10,8 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from bedplate.errors import InvalidInput
-
-from .schema import fitting
+from bedplate.jsonschema import complaints, read, refuse_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
 CITED = re.compile(r"\[([0-9]{1,3})\]")
 SUSPECT_PERMILLE = 500
+LONGEST = 4 << 20  # characters of an answer that is read as JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,25 @@ def citing(options: Mapping[str, Any]) -> Judge:
 
 
 def typed(options: Mapping[str, Any]) -> Judge:
-    """An answer must be JSON that fits `options["schema"]`."""
+    """An answer must be JSON that fits `options["schema"]`; `InvalidInput` if that holds what is not checked here."""
     schema = options.get("schema")
     schema = json.loads(schema) if isinstance(schema, str) else schema
     if not isinstance(schema, dict):
         raise InvalidInput("guardrail schema: there is no schema", hint="name its file under guardrails.json_schema")
-    fits = fitting(schema)
-    return Judge("schema", lambda text: [] if fits(text) else [("not of the schema", 0, len(text))])
+    try:
+        refuse_unknown(schema)
+    except (ValueError, RecursionError) as wrong:
+        raise InvalidInput(f"guardrail schema: {wrong}", hint="docs/guardrails.md says what is checked") from None
+    return Judge("schema", lambda text: [] if _fits(schema, text) else [("not of the schema", 0, len(text))])
+
+
+def _fits(schema: Mapping[str, Any], text: str) -> bool:
+    if len(text) > LONGEST:
+        return False
+    try:
+        return next(complaints(schema, read(text)), None) is None
+    except (ValueError, RecursionError):
+        return False
 
 
 def suspecting(options: Mapping[str, Any]) -> Judge:

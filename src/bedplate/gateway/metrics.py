@@ -7,6 +7,7 @@ the first import. What it knows of the process itself is taken from it.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from bisect import bisect_left
@@ -14,7 +15,6 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-import structlog
 from prometheus_client import ProcessCollector
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .telemetry import Finished
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OTHER = "other"
@@ -155,7 +155,7 @@ class Metrics:
             beside.write_bytes(msgspec.json.encode(self._own()))
             beside.replace(path)
         except OSError as broken:  # a full disk costs the others this process's figures
-            log.warning("metrics.unpublished", error=str(broken))
+            log.warning("metrics.unpublished", extra={"error": str(broken)})
 
     def text(self) -> bytes:
         """Return the figures of all processes in Prometheus' text format. Reads files: not for an event loop."""

@@ -70,7 +70,6 @@ def _ranges(codes: Sequence[int]) -> str:
 
 # What stands in ordinary prose is told apart, as replacing it alone takes next to no time.
 COMMON = {"\u00a0": " ", "\u202f": " ", "\u2010": "-", "\u2011": "-", "\u2013": "-", "\u2014": "-"}
-USUAL = f"[{''.join(COMMON)}]"
 UNUSUAL = f"[{_ranges(sorted(HIDDEN))}{_ranges(sorted(REPLACED.keys() - set(map(ord, COMMON))))}]"
 _TABLE = _Table(dict.fromkeys(HIDDEN, None) | REPLACED)
 _FOREIGN = re.compile(r"[^\x00-\x7f](?:[\x00-\x7f]{0,8}[^\x00-\x7f])*")  # what is not ASCII, and short gaps in it
@@ -95,7 +94,7 @@ class Plain:
 
 
 def tidied(text: str) -> str:
-    """Read a text plainly in which nothing is unusual."""
+    """Read a text plainly as far as nothing in it is unusual; places stay what they were."""
     for character, instead in COMMON.items():
         text = text.replace(character, instead)
     return text

@@ -15,11 +15,14 @@ import msgspec
 
 from bedplate.errors import InvalidInput
 
+from .nesting import depths
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 MAX_BODY = 4 << 20  # bytes, before and after decompression
 MAX_SPANS = 2000
+MAX_PARTS = 300_000  # lists and objects: each takes far more time and memory than its two bytes
 MAX_DEPTH = 32  # of a value within an attribute
 JSON, PROTOBUF = "application/json", "application/x-protobuf"
 SPECIFIED = "see opentelemetry.io/docs/specs/otlp"
@@ -149,6 +152,12 @@ _decode = msgspec.json.Decoder(_Request).decode
 
 
 def _from_json(body: bytes) -> Iterator[Span]:
+    if body.count(b"[") + body.count(b"{") > MAX_PARTS and any(n > MAX_PARTS for n, _ in enumerate(depths(body), 1)):
+        raise InvalidInput(
+            f"the body holds more than {MAX_PARTS} lists and objects",
+            hint="lower the exporter's batch size",
+            code="request-too-large",
+        )
     try:
         request = _decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as wrong:

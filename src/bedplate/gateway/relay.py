@@ -162,6 +162,8 @@ class Relay:
             self.finish_reason = finish_of(event) or self.finish_reason
         deltas = self._dialect.deltas(event)
         changed = self._holds and self._aside(event, deltas)
+        if self.withheld:
+            return  # the event itself holds it
         spans = [self._span(delta) for delta in deltas]
         if self._prefix:
             answering = (d.channel for d in deltas if not d.machine and _kind(d.channel) in ANSWERING)
@@ -215,12 +217,13 @@ class Relay:
             found = [s for s in slots(event) if (id(s.holder), s.key) not in own]
         except InvalidInput as deep:
             raise UpstreamFailed(f"the upstream's answer cannot be read: {deep.message}") from None
-        if self._guard.clear(["\n".join([s.text for s in found])]):
+        among = self._guard.suspects([s.text for s in found])
+        if among is None:
             return False
         changed = False
         seen = {(id(d.holder), d.key) for d in self._dialect.again(event) if d.channel in self._sizes}
         for slot in found:
-            guarded = self._guard.apply(slot.text)
+            guarded = self._guard.apply(slot.text, among)
             if (id(slot.holder), slot.key) not in seen:  # or it was found before, in pieces
                 self._odd += [f.label for f in guarded.findings]
             if guarded.blocked or guarded.asks or (slot.machine and guarded.text != slot.text):

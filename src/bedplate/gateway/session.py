@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bedplate.errors import Denied, InvalidInput, Unavailable
+from bedplate.errors import BedplateError, InvalidInput, NeedsApproval, Unavailable
 from bedplate.kernel.standing import Rung
 
 from .dialect import Said, json_bytes
+from .held import CONTROL, MAX_KEPT, Kept, sentence, waiting
+from .keeper import Keeper
+from .outgoing import MAX_NAMED, Judged, change, judged, withheld
+from .parts import Parts, Recorder, Retrieve
 from .relay import Relay, finish_of
-from .texts import slots, unspelled
 from .upstream import UpstreamFailed
 
 if TYPE_CHECKING:
-    from bedplate.kernel.clock import Clock
-    from bedplate.kernel.control import Control
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
     from bedplate.kernel.model import TierPlan
 
-    from .budget import Budgets
     from .call import Request, Trace
     from .dialect import Body
-    from .finding import Guarded
     from .grounding import Numbered
     from .guardrail import Guard
     from .recipe import Recipe
-    from .snapshot import Follower
-    from .switchboard import Switchboard
     from .upstream import Flow, Reply
 
+__all__ = ["DRAFT", "Answer", "Parts", "Recorder", "Retrieve", "Session", "carried"]
 PROPOSE = Rung.PROPOSE.name.lower()
 DRAFT = "Draft, to be confirmed by a person before use.\n\n"
 LONGEST_APOLOGY = 200  # characters that may stand around the sentence that declines
@@ -42,63 +42,6 @@ CARRIED_FROM = ("x-ratelimit-", "anthropic-ratelimit-")
 Headers = list[tuple[str, str]]
 
 _decode = msgspec.json.Decoder().decode
-
-
-class Recorder(Protocol):
-    """Where calls are recorded; returns only after the record is durable."""
-
-    @property
-    def healthy(self) -> bool:
-        """Tell whether records can be taken."""
-        ...
-
-    async def record(self, trace: Trace, kind: str, content: Mapping[str, Any] | None) -> None:
-        """Commit one record; `Unavailable` or `Full` if that cannot be done now."""
-        ...
-
-
-class Grounded(Protocol):
-    """What is measured of an answer."""
-
-    @property
-    def unanswered(self) -> bool:
-        """Whether the sources did not answer."""
-        ...
-
-    @property
-    def permille(self) -> int:
-        """How much of the answer is cited and borne out."""
-        ...
-
-
-class Priced(Protocol):
-    """What tokens cost."""
-
-    @property
-    def id(self) -> str:
-        """What the record calls it."""
-        ...
-
-    def cost(self, tokens_in: int, cached_in: int, tokens_out: int) -> int:
-        """Return nano-US-dollars."""
-        ...
-
-
-Retrieve = Callable[[str, str, int], Awaitable[Sequence["Numbered"]]]
-Assess = Callable[[str, Sequence[tuple[str, str]], str], Grounded]
-PriceOf = Callable[[str, str, int], Priced]  # model, upstream's address, microseconds
-Render = Callable[[str, object], tuple[list[dict[str, str]], str, str]]  # release, prompt -> messages, id, digest
-
-
-Agree = Callable[[str, str, dict[str, Any]], Awaitable[None]]  # key, use case, facts; NeedsApproval, Denied
-
-
-async def _nobody_to_ask(_key: str, _subject: str, _facts: dict[str, Any]) -> None:
-    raise Denied("there is nobody here who could be asked", hint="take it out of the prompt and send again")
-
-
-def _nothing_released(_release: str, _prompt: object) -> tuple[list[dict[str, str]], str, str]:
-    raise InvalidInput("this release carries no prompts that can be named")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,24 +59,28 @@ class Answer:
         return dict(_decode(self.content)) if self.content is not None else None
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the door works with; the composition root hands them over."""
+class Stream:
+    """The events of an answer. Close it: then it is on record however it ended, even if nobody began to read it."""
 
-    follower: Follower
-    recorder: Recorder
-    switchboard: Switchboard
-    retrieve: Retrieve
-    assess: Assess
-    budgets: Budgets
-    price: PriceOf
-    controls: tuple[Control, ...]
-    clock: Clock
-    identify: Callable[[], str]
-    onward: Callable[[str, str], str] = lambda _call, _parent: ""  # traceparent for the upstream
-    agree: Agree = _nobody_to_ask
-    render: Render = _nothing_released
-    verify: Callable[[str, str], tuple[str, str, bool]] = lambda _release, _header: ("", "", False)
+    def __init__(self, events: AsyncGenerator[bytes, None], unread: Callable[[], Awaitable[None]]) -> None:
+        self._events, self._unread = events, unread
+        self._begun = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Begin to read."""
+        self._begun = True
+        return self._events
+
+    async def __anext__(self) -> bytes:
+        """Read one event."""
+        return await anext(aiter(self))
+
+    async def aclose(self) -> None:
+        """End it, and what runs upstream. A generator that was never begun would end without a word."""
+        begun, self._begun = self._begun, True
+        if not begun:
+            await self._unread()
+        await self._events.aclose()
 
 
 class Session:
@@ -157,6 +104,10 @@ class Session:
         self._guard: Guard = recipe.guard_out
         draft = trace.route == "live" and trace.rung == PROPOSE and plan.drafts
         self._draft = DRAFT if draft else ""
+        # Vectors are no text that people could agree to.
+        self._asks = recipe.asks and trace.route == "live" and request.dialect.name != "embeddings"
+        self._kept: Kept | None = None  # what people are asked about
+        self._told = False  # what the stream said of itself is in the trace
 
     async def whole(self, reply: Reply) -> bytes:
         """Return the guarded answer after its record is durable."""
@@ -165,10 +116,20 @@ class Session:
         await self.commit("call.completed")
         return content
 
-    async def streamed(self, flow: Flow) -> AsyncIterator[bytes]:
-        """Yield server-sent events; the record is durable before the one that says the answer is whole."""
+    def streamed(self, flow: Flow) -> Stream:
+        """Return server-sent events; the record is durable before the one that says the answer is whole."""
+        return Stream(self._relayed(flow), partial(self._unread, flow))
+
+    async def _unread(self, flow: Flow) -> None:
+        flow.close()
+        self._trace.status = "aborted"
+        with suppress(Unavailable):
+            await asyncio.shield(self.commit("call.aborted"))
+
+    async def _relayed(self, flow: Flow) -> AsyncGenerator[bytes, None]:
         trace = self._trace
         relay = Relay(self._dialect, self._guard, self._draft, whole=self._recipe.guard_answer.holds)
+        keeper = Keeper(self._dialect, self._recipe.guard_kept) if self._asks else None
         try:
             try:
                 async for chunk in flow:
@@ -179,9 +140,9 @@ class Session:
                         yield out
                     if relay.failed is not None:
                         raise relay.failed
-                    if relay.withheld:
+                    if _enough(relay, keeper, chunk, out):
                         break
-                out = await self._finished(relay)
+                out = await self._finished(relay, keeper)
                 flow.ended()
             finally:
                 flow.close()
@@ -189,9 +150,7 @@ class Session:
             await self.commit("call.completed")
             yield out
         except UpstreamFailed as error:
-            trace.status, trace.error = "failed", error.message
-            self._seen(relay)
-            yield await self._broken(error)
+            yield await self._broken(relay, error)
         except Unavailable as error:
             yield self._error(503, error.message, error.code)
         except (asyncio.CancelledError, GeneratorExit):
@@ -201,26 +160,48 @@ class Session:
                 await asyncio.shield(self.commit("call.aborted"))
             raise
 
-    async def _finished(self, relay: Relay) -> bytes:
+    async def _finished(self, relay: Relay, keeper: Keeper | None) -> bytes:
         """End the stream: what is left of it, or what is said instead of it."""
         begun, left = relay.begun, relay.said
         out = relay.finish()
-        labels = relay.withheld or await self._judged(relay.answer)
-        self._seen(relay)
+        found = Judged() if relay.withheld else await self._judged(relay.answer)
+        labels = relay.withheld or found.stopping
         if not labels:
+            self._seen(relay)
             return out
-        text = f"\n\n{withheld(labels)}" if left else self._draft + withheld(labels)
+        kept = await self._kept_stream(keeper, found) if keeper is not None else None
+        self._seen(relay, keeper.relay if keeper is not None and kept is not None else None)
+        text = await self._asked(labels, kept)
+        if kept is not None and keeper is not None and not text:
+            rest = keeper.rest(kept.content, self._draft)
+            if rest is not None:
+                self._trace.answer = self._draft + kept.answer
+                return rest
+            text = withheld(labels)
+        text = f"\n\n{text}" if left else self._draft + text
         self._trace.answer = left + text
         said = self._said(text)
         pieces = self._dialect.stopping(said, begun) if begun else self._dialect.stream(said)
         return b"".join(pieces)
 
-    def _seen(self, relay: Relay) -> None:
+    async def _kept_stream(self, keeper: Keeper, found: Judged) -> Kept | None:
+        """Return a stream as it may go out if people agree; None if it may not."""
+        content = None if found.blocked else keeper.finish()
+        answer = keeper.relay.answer
+        if content is None or (not found.stopping and (await self._judged(answer)).blocked):
+            return None
+        return Kept(content, answer, stream=True)
+
+    def _seen(self, relay: Relay, all_of_it: Relay | None = None) -> None:
+        told = all_of_it or relay
         self._trace.answer = relay.said
-        self._trace.findings += [f"output: {label}" for label in relay.findings]
-        self._trace.finish, self._trace.answered_by = relay.finish_reason, relay.answered_by
-        if relay.usage is not None:
-            self._trace.tokens_in, self._trace.tokens_out, self._trace.cached_in = relay.usage
+        if self._told:  # the client left once all had come
+            return
+        self._told = True
+        self._trace.findings += [f"output: {label}" for label in told.findings]
+        self._trace.finish, self._trace.answered_by = told.finish_reason, told.answered_by
+        if told.usage is not None:
+            self._trace.tokens_in, self._trace.tokens_out, self._trace.cached_in = told.usage
 
     async def _guarded(self, content: bytes) -> bytes:
         """Return what may go out of a whole answer: the bytes that came, unless something had to be changed."""
@@ -235,13 +216,19 @@ class Session:
         dialect, trace = self._dialect, self._trace
         try:
             usage = dialect.usage(body)
-            changed, labels = self._changed(body)
+            changed, stopping, findings = change(self._guard, body)
+            trace.findings += [f"output: {label}" for label in findings]
             trace.answer = dialect.answer(body)
-            labels = labels or await self._judged(trace.answer)
-            if labels:
-                said = self._said(self._draft + withheld(labels))
+            found = Judged() if stopping else await self._judged(trace.answer)
+            labels = stopping or found.stopping
+            kept = await self._kept_body(content, found) if labels else None
+            text = await self._asked(labels, kept) if labels else ""
+            if text:
+                said = self._said(self._draft + text)
                 body, changed = {**dialect.whole(said), **_usage_of(body)}, True
-            elif self._draft:
+            elif kept is not None:  # people need not be asked now
+                content, body, changed = kept.content, _decode(kept.content), False
+            if self._draft and not text:
                 dialect.prefix(body, self._draft)
                 changed = True
         except (InvalidInput, ValueError, KeyError, TypeError, AttributeError) as wrong:
@@ -254,41 +241,57 @@ class Session:
         trace.answer = dialect.answer(body)
         return json_bytes(body)
 
-    def _changed(self, body: Body) -> tuple[bool, list[str]]:
-        """Change every text that has to be; return whether any was, and what must not leave at all."""
-        guard = self._guard
-        if guard.idle:
-            return False, []
-        found = slots(body)
-        if guard.clear(["\n".join([slot.text for slot in found])]):
-            return False, []
-        changed, stopping = False, []
-        for slot in found:
-            guarded = guard.apply(slot.text)
-            labels = [f.label for f in guarded.findings]
-            self._trace.findings += [f"output: {label}" for label in labels]
-            # Arguments are for a machine: they go as they are, or not at all.
-            if guarded.blocked or guarded.asks or (slot.machine and guarded.text != slot.text):
-                stopping += labels
-            elif guarded.text != slot.text:
-                slot.holder[slot.key] = guarded.text
-                changed = True
-        if changed:
-            unspelled(body)
-        return changed, stopping
+    async def _kept_body(self, content: bytes, found: Judged) -> Kept | None:
+        """Return a whole answer as it may go out if people agree; None if it may not."""
+        if not self._asks or found.blocked:
+            return None
+        body = _decode(content)
+        changed, stopping, _ = change(self._recipe.guard_kept, body)
+        answer = self._dialect.answer(body)
+        if stopping or (not found.stopping and (await self._judged(answer)).blocked):
+            return None
+        return Kept(json_bytes(body) if changed else content, answer, stream=False)
 
-    async def _judged(self, answer: str) -> list[str]:
-        """Judge the answer as a whole; return what it must not leave for."""
-        guard = self._recipe.guard_answer
-        if guard.idle:
-            return []
-        guarded = await judge(guard, answer)
-        labels = [f.label for f in guarded.findings]
-        self._trace.findings += [f"output: {label}" for label in labels]
-        return labels if guarded.blocked or guarded.asks or guarded.text != answer else []
+    async def _judged(self, answer: str) -> Judged:
+        """Judge the answer as a whole."""
+        found = await judged(self._recipe.guard_answer, answer)
+        self._trace.findings += [f"output: {label}" for label in found.findings]
+        return found
 
-    async def _broken(self, error: UpstreamFailed) -> bytes:
+    async def _asked(self, labels: Sequence[str], kept: Kept | None) -> str:
+        """Ask people whether a held answer may go out; return what is said instead of it, "" if nobody has to agree."""
+        said, trace = withheld(labels), self._trace
+        if kept is None or len(kept.content) > MAX_KEPT:
+            return said
+        unanswered, grounded = self._measure(kept.answer)
+        self._kept = kept = replace(kept, unanswered=unanswered, grounded=grounded)
+        found = (f.partition(": ")[2] for f in trace.findings if f.startswith("output: "))
+        named = ", ".join(dict.fromkeys(found))[:MAX_NAMED]
+        facts = {"key": trace.key, "protocol": self._dialect.name, "request_sha256": trace.request_sha256}
+        facts |= {"call": trace.id, "answer_sha256": kept.sha256, "findings": named}
         try:
+            await self._p.give(trace.key, trace.subject, facts, trace.id)
+        except NeedsApproval as asked:
+            reason = waiting(named, asked.approval)
+            trace.verdict, trace.reasons = "ask", [reason]
+            return f"{said} {sentence(reason)}"
+        except BedplateError as refused:  # then it is as if it were blocked
+            self._kept = None
+            trace.reasons = [(CONTROL, f"nobody could be asked about the answer: {refused.message}", refused.hint)]
+            return said
+        self._kept = None
+        return ""
+
+    async def _broken(self, relay: Relay, error: UpstreamFailed) -> bytes:
+        trace = self._trace
+        try:
+            if relay.withheld:  # it has its end anyway, and nobody is asked about half an answer
+                out = await self._finished(relay, None)
+                trace.status = "ok"
+                await self.commit("call.completed")
+                return out
+            trace.status, trace.error = "failed", error.message
+            self._seen(relay)
             await self.commit("call.failed")
         except Unavailable as away:
             return self._error(503, away.message, away.code)
@@ -302,7 +305,12 @@ class Session:
 
     async def commit(self, kind: str) -> None:
         """Measure, price and record the call; returns after the record is durable."""
-        trace, recipe = self._trace, self._recipe
+        self._paid()
+        self._measured()
+        await self._p.recorder.record(self._trace, kind, self._content())
+
+    def _paid(self) -> None:
+        trace = self._trace
         bought = trace.attempts > 0 and (trace.status == "ok" or trace.answer != "")
         if bought and not trace.tokens_in:
             trace.tokens_in, trace.tokens_out = self._request.size // 4 + 1, len(trace.answer) // 4 + 1
@@ -313,33 +321,36 @@ class Session:
         if trace.reservation is not None:
             self._p.budgets.settle(trace.reservation, trace.tokens_in + trace.tokens_out, trace.cost_nano)
             trace.reservation = None  # settled once, even where a second commit is tried
+
+    def _measured(self) -> None:
+        self._trace.unanswered, self._trace.grounded = self._measure(self._trace.answer)
+
+    def _measure(self, answer: str) -> tuple[bool, int]:
+        """Tell whether an answer declines, and how much of it, in thousandths, is borne out."""
+        recipe = self._recipe
         if recipe.index:
-            found = self._p.assess(trace.answer, [(p.ref, p.text) for p in self._passages], recipe.unanswered)
-            trace.unanswered, trace.grounded = found.unanswered, found.permille
-        else:  # nothing to cite where nothing is retrieved
-            short = len(trace.answer) <= 2 * len(recipe.unanswered) + LONGEST_APOLOGY
-            trace.unanswered = short and _plain(recipe.unanswered) in _plain(trace.answer)
-        await self._p.recorder.record(trace, kind, self._content())
+            found = self._p.assess(answer, [(p.ref, p.text) for p in self._passages], recipe.unanswered)
+            return found.unanswered, found.permille
+        # Nothing to cite where nothing is retrieved.
+        short = len(answer) <= 2 * len(recipe.unanswered) + LONGEST_APOLOGY
+        return short and _plain(recipe.unanswered) in _plain(answer), self._trace.grounded
 
     def _content(self) -> dict[str, Any]:
         body = self._request.body
         kept = {k: v for k, v in body.items() if k not in {"messages", "input", "system", "instructions"}}
-        return {"messages": self._dialect.messages(body), "parameters": kept, "answer": self._trace.answer}
+        held = {"held": self._kept.sealed()} if self._kept is not None else {}
+        return {"messages": self._dialect.messages(body), "parameters": kept, "answer": self._trace.answer, **held}
 
 
-async def judge(guard: Guard, text: str) -> Guarded:
-    """Judge a text as a whole, asking models where the policy says so."""
-    return (await guard.apply_slow([text]))[0] if guard.slow else guard.apply(text)
+def _enough(relay: Relay, keeper: Keeper | None, chunk: bytes, out: bytes) -> bool:
+    """Tell whether more of a stream could change nothing."""
+    held = bool(relay.withheld)
+    return not keeper.take(chunk, out, held=held) if keeper is not None else held
 
 
 def carried(headers: Mapping[str, str]) -> Headers:
     """Return those of an upstream's headers that mean something to our client."""
     return [(k, v) for k, v in headers.items() if k in CARRIED or k.startswith(CARRIED_FROM)]
-
-
-def withheld(labels: Sequence[str]) -> str:
-    """Return what is said instead of an answer."""
-    return "This answer was withheld: it held " + ", ".join(sorted(set(labels))) + "."
 
 
 def _usage_of(body: Body) -> Body:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hmac
+import logging
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import structlog
+from bedplate.errors import Unauthenticated
+
+from .call import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bedplate.kernel.model import OperatingModel
+    from bedplate.kernel.model import OperatingModel, TierPlan
     from bedplate.kernel.standing import Standing
 
+    from .held import Held, Question
     from .recipe import Recipe
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +38,29 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One consistent reading of the records. `keys` by digest; the others by subject."""
+    """One consistent reading of the records. `keys` by digest, `held` by what asks for it; the others by subject."""
 
     size: int
     model: OperatingModel | None
     keys: Mapping[str, Key]
     standings: Mapping[str, Standing]
     recipes: Mapping[str, Recipe]
+    held: Mapping[Question, Held] = field(default_factory=dict)
+
+    def known(self, secret: str, now: int) -> Key:
+        """Return a key by its text; `Unauthenticated` if it is unknown or has ended."""
+        digest = sha256(secret.encode())
+        key = self.keys.get(digest)
+        if key is None or not hmac.compare_digest(key.digest, digest):
+            raise Unauthenticated("this key is not known here", hint="have one issued: bedplate key issue USE-CASE")
+        if key.revoked or now >= key.expires:
+            raise Unauthenticated("this key has ended", hint="have another issued: bedplate key issue USE-CASE")
+        return key
+
+    def plan(self, subject: str) -> TierPlan | None:
+        """Return what the tier of a use case compiles to; None while it has none."""
+        standing = self.standings.get(subject)
+        return self.model.plan(standing.tier) if self.model is not None and standing is not None else None
 
 
 EMPTY = Snapshot(-1, None, {}, {}, {})
@@ -91,4 +112,4 @@ class Follower:
             try:
                 self.look()
             except Exception as broken:  # noqa: BLE001  the snapshot grows old, and its age closes the door
-                log.warning("follower.stale", error=type(broken).__name__, age_ms=self.age // 1000)
+                log.warning("follower.stale", extra={"error": type(broken).__name__, "age_ms": self.age // 1000})

@@ -7,6 +7,7 @@ have no name for, our verdict above all, stands under `bedplate.`.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import threading
@@ -16,8 +17,6 @@ from contextlib import suppress
 from importlib.util import find_spec
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
-
-import structlog
 
 from bedplate import __version__
 
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from .measures import Attributes
     from .telemetry import Finished
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 BOUND = 8192  # calls that wait to be exported
 BATCH = 512
@@ -70,7 +69,8 @@ def wanted(environment: Mapping[str, str] = os.environ) -> bool:
         return False
     if find_spec("opentelemetry") is None or find_spec("opentelemetry.exporter") is None:
         log.warning(
-            "telemetry.off", why="OTEL_… asks for spans", hint="install the extra: pip install 'bedplate[otel]'"
+            "telemetry.off",
+            extra={"why": "OTEL_… asks for spans", "hint": "install the extra: pip install 'bedplate[otel]'"},
         )
         return False
     return True
@@ -166,7 +166,7 @@ class Spans:
             try:
                 self.flush()
             except Exception as broken:  # noqa: BLE001  what was in the batch is lost, and the next one is tried
-                log.warning("telemetry.unexported", error=repr(broken))
+                log.warning("telemetry.unexported", extra={"error": repr(broken)})
 
     def _span(self, call: Finished) -> ReadableSpan | None:
         from opentelemetry import trace as otel  # noqa: PLC0415  as above

@@ -37,7 +37,7 @@ _LITERAL = "a key is never written here: say key: {env: NAME} for a variable or 
 class Part(BaseModel):
     """A part of a file people write: unknown keys are errors, values are not coerced."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True, frozen=True)
 
 
 class KeyPart(Part):

@@ -54,7 +54,7 @@ Pattern = Annotated[str, Field(min_length=1, max_length=200)]
 class LinePart(BaseModel):
     """One agreed price. Dollars per million tokens, as text; `until` is the last day, and may be left open."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True, frozen=True)
 
     model: Pattern
     upstream: Pattern = "*"
@@ -69,7 +69,7 @@ class LinePart(BaseModel):
 class TariffFile(BaseModel):
     """The whole file: every agreed price, those that have ended included."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True, frozen=True)
 
     kind: Literal["prices"]
     currency: Literal["USD"]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-
-import structlog
 
 from . import spans, traceparent
 from .call import Trace
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from .metrics import Reading
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 BOUND = 16_384  # calls: a second of them at full load
 EVERY = 0.2  # seconds
@@ -148,7 +147,10 @@ class Pump:
                 try:
                     sink.take(calls)
                 except Exception as broken:  # noqa: BLE001  a sink that is broken costs its figures, not the calls
-                    log.warning("telemetry.lost", sink=type(sink).__name__, calls=len(calls), error=repr(broken))
+                    log.warning(
+                        "telemetry.lost",
+                        extra={"sink": type(sink).__name__, "calls": len(calls), "error": repr(broken)},
+                    )
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY):

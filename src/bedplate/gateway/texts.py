@@ -23,12 +23,22 @@ _slot = tuple.__new__  # a third of what calling the class costs
 
 
 class Slot(NamedTuple):
-    """A text at `holder[key]`. `machine`: it is an argument for a tool, to be sent as it is or not at all."""
+    """A text at `holder[key]`. `machine`: it is an argument for a tool, to be sent as it is or not at all.
+
+    Without a holder it is a name within such arguments.
+    """
 
     holder: Any
     key: Any
     text: str
     machine: bool
+
+    def put(self, text: str) -> bool:
+        """Put another text in its place; False for a name, under which a tool would then find nothing."""
+        if self.holder is None:
+            return False
+        self.holder[self.key] = text
+        return True
 
 
 def slots(body: dict[str, Any]) -> list[Slot]:
@@ -38,10 +48,12 @@ def slots(body: dict[str, Any]) -> list[Slot]:
     return found
 
 
-def _walk(holder: Any, found: list[Slot], depth: int, machine: bool) -> None:  # noqa: ANN401, C901, FBT001  JSON; one pass over it; as above
+def _walk(holder: Any, found: list[Slot], depth: int, machine: bool) -> None:  # noqa: ANN401, C901, FBT001, PLR0912  JSON; one pass; as above
     if depth > MAX_DEPTH:
         raise InvalidInput("the body is nested too deeply")
     if type(holder) is dict:
+        if machine:
+            found += [_slot(Slot, (None, key, key, True)) for key in holder]
         named = holder.get("type")  # whatever they sent
         calls = machine or "function" in holder or (type(named) is str and named in TOOL_KINDS)
         for key, value in holder.items():

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from bedplate.errors import BedplateError
 
-from .connection import EMPTY, Broken, Pool, Response, head_of
 from .dialect import Body, Dialect, Said, event_bytes, json_bytes, text_of
 from .extractive import answer
 from .grounding import parse
+from .pool import Pool, head_of
+from .response import EMPTY, Broken, Response
 from .route import Outcome, retry_after
 
 if TYPE_CHECKING:

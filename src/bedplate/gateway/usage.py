@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bedplate.store.shard import Shard
 
 BATCH = 4_096  # records in a transaction
+MOST_TOKENS, MOST_NANO = 1 << 30, 1 << 46  # of one record: whatever somebody says, the sums fit into 63 bits
 LIVE = "live"  # the route that budgets count
 CANARY = "canary"  # nobody's use: synthetic, and answered in this process
 NAMES = ("shard", "day", "subject", "release", "model", "key", "dialect", "route")
@@ -48,6 +49,7 @@ class Told(msgspec.Struct):
     verdict: str = ""
     status: str = ""
     price: str = ""
+    answer_of: str = ""
     tokens_in: int = 0
     cached_in: int = 0
     tokens_out: int = 0
@@ -208,15 +210,16 @@ def _sums(shard: str, entries: Iterable[bytes]) -> Sums:
         counts = sums.get(line)
         if counts is None:
             counts = sums[line] = [0] * len(COUNTS)
-        made = told.verdict == "allow"
+        given = told.answer_of != ""  # counted when it was made, though its answer was held
+        made = not given and (told.verdict == "allow" or (told.verdict == "ask" and told.status == "ok"))
         tokens = told.tokens_in + told.tokens_out
         counts[0] += made
-        counts[1] += not made
+        counts[1] += not (made or given)
         counts[2] += told.status == "failed"
-        counts[3] += told.tokens_in
-        counts[4] += told.cached_in
-        counts[5] += told.tokens_out
-        counts[6] += told.cost_nano
+        counts[3] += min(told.tokens_in, MOST_TOKENS)
+        counts[4] += min(told.cached_in, MOST_TOKENS)
+        counts[5] += min(told.tokens_out, MOST_TOKENS)
+        counts[6] += min(told.cost_nano, MOST_NANO)
         counts[7] += made and tokens > 0 and told.price in {"", UNKNOWN_ID}
         counts[8] += len(told.findings)
     return sums

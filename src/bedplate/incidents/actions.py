@@ -8,13 +8,24 @@ from typing import TYPE_CHECKING
 from bedplate.errors import InvalidInput
 
 from .clock import due
-from .governance import CLOSE, OPEN, RESUME, SUSPEND, weighing
-from .ladder import rung_after
+from .governance import CLOSE, ESCALATE, OPEN, RESUME, SUSPEND, weighing
+from .ladder import above, rung_after, rung_overdue
 
 if TYPE_CHECKING:
     from bedplate.kernel.approval import Approval
     from bedplate.kernel.event import Data, Value
     from bedplate.kernel.governor import Governor
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """An open incident past its time: how many steps it went up, when it was due, and how bad it is."""
+
+    id: str
+    subject: str
+    severity: str
+    due: int
+    step: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,32 @@ def open_incident(governor: Governor, by: str, what: Happening) -> str:
         rung = rung_after(act.case.plan, what.severity, standing.rung, len(standing.breaches))
         act.record("incidents.rung.lowered", {"incident": incident, "rung": rung.name.lower()})
     return incident
+
+
+def escalate(governor: Governor, by: str, late: Late) -> int:
+    """Take an overdue incident one step up; returns the step, or 0 where nobody is above any more.
+
+    The first step lowers the rung where the tier's plan says where `overdue` leads.
+    """
+    step = late.step + 1
+    case, _ = governor.judge(by, ESCALATE, late.subject)
+    if case.model is None or case.plan is None or case.standing is None:
+        raise InvalidInput(f"{late.subject} has no tier, so nobody is known to be above its owner")
+    people = above(case.model, case.plan, case.domain, case.standing.owner)
+    if step > len(people):
+        return 0
+    body, told = people[step - 1]
+    facts: dict[str, Value] = {"incident": late.id, "step": step, "known": late.step}
+    facts |= {"severity": late.severity, "due": late.due}
+    with governor.act(by, ESCALATE, late.subject, facts=facts) as act:
+        data: dict[str, Value] = {"subject": late.subject, "step": step, "body": body, "people": list(told)}
+        act.record("incidents.incident.escalated", {**data, "due": late.due}, on=late.id)
+        standing, plan = act.case.standing, act.case.plan
+        if step == 1 and standing is not None and plan is not None:
+            rung = rung_overdue(plan, standing.rung)
+            if rung < standing.rung:
+                act.record("incidents.rung.lowered", {"incident": late.id, "rung": rung.name.lower()})
+    return step
 
 
 def suspend(governor: Governor, by: str, subject: str, reason: str) -> None:

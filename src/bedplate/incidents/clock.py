@@ -1,4 +1,4 @@
-"""An incident's clock: by when it must be resolved, from its severity. House defaults, no law's."""
+"""An incident's clock: by when it must be resolved, and when it goes up a step. House defaults, no law's."""
 
 from __future__ import annotations
 
@@ -14,4 +14,13 @@ DUE: Mapping[str, int] = {"breach": 7 * DAY, "harm": 2 * DAY, "unproven": 2 * DA
 
 def due(severity: str, opened_at: int) -> int:
     """Return the moment, in microseconds, by which it must be resolved; an unknown severity gets the shortest."""
-    return opened_at + DUE.get(severity, min(DUE.values()))
+    return opened_at + _time(severity)
+
+
+def steps_due(severity: str, due_at: int, now: int) -> int:
+    """Return how many steps up it must have gone by now: one once it is overdue, one more each time as long again."""
+    return 0 if now <= due_at else 1 + (now - due_at - 1) // _time(severity)
+
+
+def _time(severity: str) -> int:
+    return DUE.get(severity, min(DUE.values()))

@@ -1,4 +1,4 @@
-"""How incidents are governed: opening, lowering the rung, suspending, resuming, closing."""
+"""How incidents are governed: opening, escalating, lowering the rung, suspending, resuming, closing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from bedplate.kernel.control import Control, Fail, Finding, Pass
 from bedplate.kernel.decision import Case
 from bedplate.kernel.manifest import Kind, Manifest
 from bedplate.kernel.standing import Rung, Standing
+
+from .clock import steps_due
 
 if TYPE_CHECKING:
     from bedplate.kernel.approval import Stage
@@ -45,11 +47,30 @@ def _changed() -> Case:
 
 
 OPEN = Action("incidents.open", "incidents:incident:open", "Open an incident and lower the rung by the tier's plan.")
+ESCALATE = Action(
+    "incidents.escalate",
+    "incidents:incident:open",  # whoever may say that something is wrong may say that it still is
+    "Take an overdue incident to whoever is above its owner.",
+)
 SUSPEND = Action("incidents.suspend", "incidents:usecase:suspend", "Stop a use case at once.")
 RESUME = Action(
     "incidents.resume", "incidents:usecase:resume", "Let a suspended or lowered use case act again.", stages=_owed
 )
 CLOSE = Action("incidents.close", "incidents:incident:close", "Close an incident with its resolution.")
+
+
+def _overdue(case: Case) -> Finding:
+    facts = case.attempt.facts
+    step, known = int(str(facts["step"])), int(str(facts["known"]))
+    owed = steps_due(str(facts["severity"]), int(str(facts["due"])), case.now)
+    if step == known + 1 and step <= owed:
+        return Pass()
+    return Fail(f"step {step} is not due: it went up {known}, and by now owes {owed}", "wait until its time is over")
+
+
+def _early() -> Case:
+    facts: dict[str, Value] = {"incident": "canary", "step": 1, "known": 0, "severity": "breach", "due": 1}
+    return Case(Attempt(ESCALATE, "canary", "usecase/canary", facts), 1, None, Standing("usecase/canary", tier=1))
 
 
 def _lowered(standing: Standing, event: Event) -> Standing:
@@ -71,8 +92,17 @@ def _cleared(standing: Standing, event: Event) -> Standing:
 
 MANIFEST = Manifest(
     plane="incidents",
-    actions=(OPEN, SUSPEND, RESUME, CLOSE),
+    actions=(OPEN, ESCALATE, SUSPEND, RESUME, CLOSE),
     controls=(
+        Control(
+            "overdue",
+            "change",
+            "An incident goes up one step at a time, when its owner's time, or that of the step before, is over.",
+            _overdue,
+            _early,
+            actions=(ESCALATE.name,),
+            always=True,
+        ),
         Control(
             "weight-unchanged",
             "change",
@@ -97,6 +127,11 @@ MANIFEST = Manifest(
                 "release": "text",
             },
             "Something went wrong; it has an owner, a clock and frozen evidence.",
+        ),
+        Kind(
+            "incidents.incident.escalated",
+            {"subject": "text", "step": "int", "body": "text", "people": "list", "due": "int"},
+            "Nobody settled it in time; these people, of the body above, answer for it now as well.",
         ),
         Kind("incidents.incident.closed", {"resolution": "text"}, "The owner says what was done."),
         Kind(

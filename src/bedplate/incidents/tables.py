@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import BigInteger, Column, Connection, Index, Table, Text, insert, update
+from sqlalchemy import BigInteger, Column, Connection, Index, SmallInteger, Table, Text, insert, select, update
 
 from bedplate.store.tables import Projection, metadata
 
@@ -27,6 +27,8 @@ incident = Table(
     Column("due", BigInteger, nullable=False),
     Column("closed_at", BigInteger, nullable=False),
     Column("resolution", Text, nullable=False),
+    Column("step", SmallInteger, nullable=False, server_default="0"),  # how far up it went since it was overdue
+    Column("told", Text, nullable=False, server_default=""),  # who was told then, by id, with commas between
     Column("last_seq", BigInteger, nullable=False),
     Index(None, "subject", "opened_at"),
 )
@@ -39,6 +41,8 @@ def _opened(connection: Connection, event: Event) -> None:
         "closed_at": 0,
         "resolution": "",
         "rung": "",
+        "step": 0,
+        "told": "",
         "last_seq": event.seq,
     }
     connection.execute(insert(incident).values(**row, **event.data))
@@ -47,6 +51,16 @@ def _opened(connection: Connection, event: Event) -> None:
 def _lowered(connection: Connection, event: Event) -> None:
     match = incident.c.id == event.data["incident"]
     connection.execute(update(incident).where(match).values(rung=event.data["rung"], last_seq=event.seq))
+
+
+def _escalated(connection: Connection, event: Event) -> None:
+    match = incident.c.id == event.stream
+    before = connection.execute(select(incident.c.told).where(match)).scalar_one_or_none() or ""
+    people = event.data["people"]
+    names = [*before.split(","), *(str(p) for p in people)] if isinstance(people, list) else before.split(",")
+    told = ",".join(dict.fromkeys(name for name in names if name))
+    values = {"step": event.data["step"], "told": told, "last_seq": event.seq}
+    connection.execute(update(incident).where(match).values(**values))
 
 
 def _closed(connection: Connection, event: Event) -> None:
@@ -59,6 +73,7 @@ PROJECTION = Projection(
     handlers={
         "incidents.incident.opened": _opened,
         "incidents.rung.lowered": _lowered,
+        "incidents.incident.escalated": _escalated,
         "incidents.incident.closed": _closed,
     },
 )

@@ -9,7 +9,7 @@ from .risk import Tier
 
 
 def model_for_canaries() -> OperatingModel:
-    """Return a smallest model: four tiers that owe nothing, an appetite of 1, nobody in it."""
+    """Return a smallest model: four tiers that owe nothing, appetites of 1, nobody in it."""
     return OperatingModel(
         organisation="canary",
         maturity="steel-thread",
@@ -19,7 +19,7 @@ def model_for_canaries() -> OperatingModel:
         matrix={},
         tiers={tier: _plan(tier) for tier in Tier},
         domains={},
-        appetites={"worth_at_least": 1},
+        appetites={"worth_at_least": 1, "live_use_cases": 1},
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from .action import Phase
     from .decision import Case
@@ -55,3 +55,12 @@ def owed(controls: Iterable[Control], phase: Phase, action: str, named: frozense
 def fires(control: Control) -> bool:
     """Tell whether the control refuses its own synthetic violation."""
     return isinstance(control.check(control.canary()), Fail)
+
+
+def untried(guardrails: Collection[str], canaries: Collection[str]) -> list[str]:
+    """Name the guardrails of others (`x:NAME`) for which nobody says what they must find.
+
+    Presidio needs none: it is tried with what it knows as it comes.
+    """
+    others = {kind.partition(":")[2] for kind in guardrails if kind.startswith("x:")}
+    return sorted(others - {"presidio", "presidio-patterns"} - {*canaries})

@@ -30,6 +30,7 @@ class Case:
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     age: int = 0
     founding: bool = False  # the model is only proposed; none is in force
+    live: int | None = None  # use cases live beside the subject; counted for a release only
 
     plan: TierPlan | None = field(init=False, compare=False)  # what the tier compiles to; None while there is no tier
 

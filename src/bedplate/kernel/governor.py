@@ -180,6 +180,7 @@ class Governor:
             approval=granted,
             founding=not founded,
             evidence=tx.evidence(attempt.subject, digest) if digest else {},
+            live=tx.live(attempt.subject) if attempt.action.phase == "release" else None,
         )
 
     def controls(self, case: Case) -> tuple[Control, ...]:

@@ -30,6 +30,10 @@ class Transaction(Protocol):
         """Return what is true of the subject now."""
         ...
 
+    def live(self, beside: str) -> int:
+        """Return how many subjects are live beside this one."""
+        ...
+
     def approval(self, approval: str) -> Approval | None:
         """Return one approval by id."""
         ...

@@ -10,7 +10,7 @@ import io
 import json
 import zipfile
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 
@@ -78,13 +78,19 @@ def _inspect(log: Mapping[str, Any], content: bytes, name: str, scorer: str) -> 
         once = sample.get("epoch", 1) == 1
         case = f"{sample['id']}" if once else f"{sample['id']}/{sample['epoch']}"
         passed, why = _scored(sample, name, scorer)
-        outcomes.append(_outcome(case, passed, why))
+        outcomes.append(replace(_outcome(case, passed, why), answer=_answered(sample)))
         if once:
             asked.append((str(sample["id"]), sample.get("input"), sample.get("target")))
     config = {"task": told.get("task"), "model": told.get("model"), "dataset": (told.get("dataset") or {}).get("name")}
     scorers = sorted({found for sample in samples for found in sample.get("scores") or {}})
     config |= {"scorer": scorer or ", ".join(scorers), "inspect": (told.get("packages") or {}).get("inspect_ai")}
     return _imported("inspect", name, content, asked, outcomes, config)
+
+
+def _answered(sample: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a sample's answer, by which the record of its call is found: `answer_sha256`."""
+    said = (sample.get("output") or {}).get("completion")
+    return hashlib.sha256(said.encode("utf-8", "replace")).hexdigest() if isinstance(said, str) and said else ""
 
 
 def _scored(sample: Mapping[str, Any], name: str, scorer: str) -> tuple[bool, str]:

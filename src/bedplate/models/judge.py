@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING
 
-from .schema import read as read_json
+from bedplate.jsonschema import read as read_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

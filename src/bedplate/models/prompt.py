@@ -32,7 +32,7 @@ _Choice = Annotated[str, StringConstraints(min_length=1, max_length=2_000)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 class _Variable(_Part):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import re2
 
-from . import schema
+from bedplate.jsonschema import complaints, read
+
 from .groundedness import assess, body_of
 from .suite import Case, Claims, Outcome
 
@@ -125,11 +126,11 @@ def refuses(said: Said) -> bool:
 
 def _shaped(text: str, answer: str) -> Iterator[str]:
     try:
-        value = schema.read(answer)
+        value = read(answer)
     except (ValueError, RecursionError) as broken:
         yield f"is not JSON: {broken}"
         return
-    yield from list(schema.complaints(schema.read(text), value))[:5]
+    yield from list(complaints(read(text), value))[:5]
 
 
 def _named(claims: Claims) -> list[str]:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import re2
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from bedplate import document
+from bedplate import document, jsonschema
 from bedplate.kernel.event import canonical
 
-from . import schema
 from .interval import weighted
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ MAX_CASES = 5_000
 
 def _pattern(text: str) -> str:
     try:
-        re2.compile(text, schema.QUIET)
+        re2.compile(text, jsonschema.QUIET)
     except re2.error as wrong:
         raise ValueError(f"not a pattern of RE2: {wrong}") from None
     return text
@@ -32,7 +31,7 @@ def _pattern(text: str) -> str:
 
 def _schema(text: str) -> str:
     try:
-        schema.refuse_unknown(schema.read(text))
+        jsonschema.refuse_unknown(jsonschema.read(text))
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return text
@@ -46,7 +45,7 @@ _Tag = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 class _Claims(_Part):
@@ -115,7 +114,7 @@ class Claims:
     regex: tuple[str, ...] = ()
     not_regex: tuple[str, ...] = ()
     equals: str = ""
-    json_schema: str = ""  # JSON text, of `schema`'s part of JSON Schema
+    json_schema: str = ""  # JSON text, of the part of JSON Schema that `jsonschema` knows
     grounded_permille: int = 0
     max_chars: int = 0
     refused: bool = False

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import structlog
 
 from bedplate.errors import Conflict, InvalidInput, NotFound, Unauthenticated, Unavailable
 from bedplate.gateway.governance import READ_CONTENT
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
     from bedplate.store.journal import Journal
     from bedplate.store.vault import Vault
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 MAX_OF_CALL = 50  # records about one call
 MAX_OPEN = 20  # incidents that reports of harm hold open at once: by then the use case is off
 STALE = 30 * SECOND  # how old the standing may be when a key is looked up: the longest lease of the template
@@ -181,11 +180,15 @@ class Desk:
         return drafts, lost
 
     def _about(self, giver: Giver, call_id: str) -> About:
-        _, row, _ = self._p.calls.find(call_id)
+        missing = NotFound(f"no call {call_id} is on record", hint="the id is in the header x-bedplate-call-id")
+        try:
+            _, row, _ = self._p.calls.find(call_id)
+        except NotFound:
+            raise missing from None
         told = json.loads(row.entry)
         mine = giver.subject in {"", told["use_case"]}  # of another use case's call not even that there is one
         if not mine or not row.kind.startswith("call.") or row.kind == "call.intent":
-            raise NotFound(f"no call {call_id} is on record", hint="the id is in the header x-bedplate-call-id")
+            raise missing
         return About(call_id, told["use_case"], row.leaf.hex(), told["release"])
 
     def _must(self, person: str, action: Action, subject: str) -> None:
@@ -249,7 +252,7 @@ class Desk:
         what = Happening(about.subject, title, cause, "harm", canonical(frozen))
         opened = open_incident(self._p.governor, SYSTEM, what)
         self._p.follower.look()
-        log.warning("feedback.harm", use_case=about.subject, call=about.call, incident=opened)
+        log.warning("feedback.harm", extra={"use_case": about.subject, "call": about.call, "incident": opened})
         return opened
 
     def _draft(self, row: Mapping[str, Any]) -> Draft:

@@ -39,6 +39,10 @@ def guarded(
     http = {name: how for name, how in (tier.get("http") or {}).items() if f"x:{name}" in kinds}
     if http:
         options["http"] = http
+    known = {**((part and part.canaries) or {}), **(tier.get("canaries") or {})}  # a team adds, and changes none
+    canaries = {name: text for name, text in sorted(known.items()) if f"x:{name}" in kinds}
+    if canaries:
+        options["canaries"] = canaries
     guards(guardrails, options)
     return guardrails, options
 

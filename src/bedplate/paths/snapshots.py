@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING
 
-import structlog
 from sqlalchemy import select
 
 from bedplate.errors import BedplateError
 from bedplate.gateway import tables as gateway_tables
 from bedplate.gateway.cost import tariff_in_force
+from bedplate.gateway.governance import GIVE
+from bedplate.gateway.held import REMEMBERED, Held
 from bedplate.gateway.snapshot import Key, Snapshot
 from bedplate.kernel.standing import from_plain
 from bedplate.models.views import prompt_book
 from bedplate.releases import views as releases
 from bedplate.store import tables as t
-from bedplate.store.reads import read_blob
+from bedplate.store.reads import read_approval, read_blob
 
 from .thread import recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from sqlalchemy import Connection, Engine
 
+    from bedplate.gateway.held import Question
     from bedplate.gateway.price import Prices
     from bedplate.gateway.recipe import Recipe
     from bedplate.kernel.clock import Clock
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from bedplate.kernel.standing import Standing
     from bedplate.models.prompt import PromptBook, Shelf
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Snapshots:
@@ -59,6 +62,7 @@ class Snapshots:
         self._keys: dict[str, Key] = {}
         self._standings: dict[str, Standing] = {}
         self._recipes: dict[str, Recipe] = {}
+        self._held: dict[str, Held] = {}  # by approval
         self._books: dict[str, PromptBook] = {}
 
     def load(self) -> Snapshot:
@@ -70,7 +74,7 @@ class Snapshots:
         with self._engine.connect() as connection:
             size = int(connection.execute(select(t.head.c.size)).scalar_one())
             if size < self._size:  # another ledger, restored in the place of the one we knew
-                self._size, self._keys, self._standings, self._recipes = 0, {}, {}, {}
+                self._size, self._keys, self._standings, self._recipes, self._held = 0, {}, {}, {}, {}
             since = self._size
             model = self._model_of(connection)
             moved = {
@@ -83,13 +87,25 @@ class Snapshots:
                 row.digest: Key(row.id, row.subject, row.digest, row.expires, bool(row.revoked_at))
                 for row in connection.execute(select(key).where(key.c.last_seq >= since))
             }
+            asked = self._asked(connection, since)
         # Copied, not changed: calls are being judged against the ones there are.
         keys = {**self._keys, **issued} if issued else self._keys
         standings = {**self._standings, **moved} if moved else self._standings
         recipes = self._released(moved) if moved else self._recipes
         self._follow(recipes)
+        held = self._held = asked
         self._size, self._keys, self._standings, self._recipes = size, keys, standings, recipes
-        return Snapshot(size, model, keys, standings, recipes)
+        return Snapshot(size, model, keys, standings, recipes, _questions(held.values()))
+
+    def _asked(self, connection: Connection, since: int) -> dict[str, Held]:
+        """Return the answers that are held, or were not long ago, by the approval about each."""
+        now, approval = self._clock(), t.approval
+        moved = select(approval.c.id).where(
+            approval.c.action == GIVE.name, approval.c.last_seq >= since, approval.c.expires > now - REMEMBERED
+        )
+        found = (read_approval(connection, name) for name in connection.execute(moved).scalars().all())
+        asked = {**self._held, **{a.id: Held.of(a) for a in found if a is not None}}
+        return {name: held for name, held in asked.items() if not held.over(now)}
 
     def _released(self, moved: dict[str, Standing]) -> dict[str, Recipe]:
         recipes = dict(self._recipes)
@@ -102,7 +118,9 @@ class Snapshots:
                 try:
                     recipes[subject] = self._recipe(standing.release)
                 except (BedplateError, KeyError, TypeError, ValueError) as wrong:
-                    log.warning("release.not_loaded", subject=subject, release=standing.release, why=str(wrong))
+                    log.warning(
+                        "release.not_loaded", extra={"subject": subject, "release": standing.release, "why": str(wrong)}
+                    )
         return recipes
 
     def _recipe(self, release: str) -> Recipe:
@@ -123,3 +141,8 @@ class Snapshots:
                 known = self._books.get(made.release)
                 books[made.release] = known or prompt_book(self._engine, subject, made.prompts)
         self._books = self._shelf.books = books
+
+
+def _questions(held: Iterable[Held]) -> dict[Question, Held]:
+    """Return held answers by what asks for them; of several the newest."""
+    return {one.question: one for one in sorted(held, key=lambda h: (h.asked_at, h.approval))}

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from bedplate.kernel.standing import Standing
     from bedplate.models.compare import Comparison
     from bedplate.models.suite import Outcome, Summary
-    from bedplate.portfolio.usecase import UseCaseFile
+    from bedplate.portfolio.usecase import DataPart, UseCaseFile
     from bedplate.releases.gate import Line
     from bedplate.template import Template
 
@@ -191,7 +191,7 @@ def _bundle(
 ) -> tuple[Bundle, list[bytes], list[Finding]]:
     primary, fallbacks, embedding = targets(file.model, shop.upstreams)  # before anything is made
     guardrails, options = guarded(file, files, plan.guardrails)
-    datasets = {d.name: _indexed(shop, by, file, d.name, d.path, d.personal, files) for d in file.data}
+    datasets = {d.name: _indexed(shop, by, file, d, files) for d in file.data}
     own = {name: text for name, text in files.items() if not any(_inside(name, d.path) for d in file.data)}
     kept = [text.encode() for text in own.values()]
     prompt = _needed(files, file.prompts.system)
@@ -281,15 +281,14 @@ def _failed(found: Recorded) -> tuple[Outcome, ...]:
     return tuple(o for o in found.run.outcomes if not o.passed)
 
 
-def _indexed(
-    shop: Workshop, by: str, file: UseCaseFile, name: str, path: str, personal: str, files: Mapping[str, str]
-) -> str:
-    inside = {n: text for n, text in files.items() if _inside(n, path) and n.endswith(".md")}
+def _indexed(shop: Workshop, by: str, file: UseCaseFile, data: DataPart, files: Mapping[str, str]) -> str:
+    inside = {n: text for n, text in files.items() if _inside(n, data.path) and n.endswith(".md")}
     if not inside:
         raise InvalidInput(
-            f"the source {name} has no Markdown files under {path}", hint=f"send the files of {path} too"
+            f"the source {data.name} has no Markdown files under {data.path}", hint=f"send the files of {data.path} too"
         )
-    return index_source(shop.governor, by, file.subject, name, inside, shop.indexes, personal)
+    oldest = data.max_age_days or 0
+    return index_source(shop.governor, by, file.subject, data.name, inside, shop.indexes, data.personal, oldest)
 
 
 def _as_accepted(shop: Workshop, file: UseCaseFile, standing: Standing) -> None:

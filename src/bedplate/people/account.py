@@ -45,7 +45,9 @@ def token_id(text: str) -> str:
     """Return the public id within a token; `Unauthenticated` if it does not have the form of one."""
     found = _FORM.fullmatch(text)
     if found is None:
-        raise Unauthenticated("this is not a Bedplate token", hint="sign in: bedplate login")
+        raise Unauthenticated(
+            "this is not a Bedplate token", hint="copy all of it; an invitation's code begins with bpi_"
+        )
     return found["id"]
 
 

@@ -11,11 +11,12 @@ from uuid import NAMESPACE_OID, uuid5
 
 from bedplate.document import Document, InvalidDocument
 from bedplate.errors import InvalidInput
+from bedplate.kernel.authority import SYSTEM
 from bedplate.kernel.clock import DAY, SECOND
 from bedplate.kernel.event import Value, canonical
 
 from .account import Purpose, Token, mint
-from .governance import APPLY_MODEL, INVITE, ORGANISATION, PROPOSE_MODEL, SIGN_IN
+from .governance import APPLY_MODEL, INVITE, LIMIT, ORGANISATION, PROPOSE_MODEL, SIGN_IN
 from .structure import OperatingModelFile, dangling
 
 if TYPE_CHECKING:
@@ -118,6 +119,13 @@ def sign_in(governor: Governor, person: str, purpose: Purpose, *, spend: str = "
         data: dict[str, Value] = {"person": person, "token": token.id, "digest": token.digest, "purpose": purpose}
         act.record("people.token.issued", {**data, "expires": governor.clock() + LIFETIME[purpose]})
     return token
+
+
+def note_limit(governor: Governor, of: str, name: str, failures: int, until: int) -> None:
+    """Put on record that an account ("" if nobody has it) or an address (its digest) has to wait until a moment."""
+    stream = f"person/{name}" if of == "account" and name else "sign-in"
+    with governor.act(SYSTEM, LIMIT, stream) as act:
+        act.record("people.signin.limited", {"of": of, "name": name, "failures": failures, "until": until})
 
 
 def sign_out(governor: Governor, person: str, token: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bedplate.kernel.action import Action, Attempt
 from bedplate.kernel.approval import Stage
-from bedplate.kernel.authority import OPERATOR
+from bedplate.kernel.authority import OPERATOR, SYSTEM
 from bedplate.kernel.canary import model_for_canaries
 from bedplate.kernel.control import Control, Fail, Finding, Pass
 from bedplate.kernel.decision import Case
@@ -40,6 +40,13 @@ APPLY_MODEL = Action(
 INVITE = Action(
     "people.invite", "people:account:invite", "Invite somebody to sign in.", registered=False, founding=(OPERATOR,)
 )
+LIMIT = Action(
+    "people.limit",
+    "people:account:limit",
+    "Make an account or an address wait, after too many attempts to sign in.",
+    registered=False,
+    founding=(SYSTEM,),
+)
 SIGN_IN = Action("people.signin", "people:account:use", "Sign in, or sign out.", registered=False, own=True)
 
 
@@ -72,7 +79,7 @@ def _known_account() -> Case:
 
 MANIFEST = Manifest(
     plane="people",
-    actions=(PROPOSE_MODEL, APPLY_MODEL, INVITE, SIGN_IN),
+    actions=(PROPOSE_MODEL, APPLY_MODEL, INVITE, SIGN_IN, LIMIT),
     controls=(
         Control(
             "base-current",
@@ -105,6 +112,11 @@ MANIFEST = Manifest(
             "Somebody signed in; the secret itself is not recorded.",
         ),
         Kind("people.token.revoked", {"token": "text"}, "A token or session ended."),
+        Kind(
+            "people.signin.limited",
+            {"of": "text", "name": "text", "failures": "int", "until": "int"},
+            "Too many attempts to sign in failed: this account or this address (its digest) has to wait.",
+        ),
         Kind("people.password.changed", {"person": "text"}, "Somebody set a password; it is kept elsewhere, hashed."),
     ),
 )

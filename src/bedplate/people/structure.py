@@ -8,15 +8,18 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bedplate.kernel.approval import MAY_DECIDE
+from bedplate.kernel.control import untried
 from bedplate.kernel.model import RETENTION_FLOOR_DAYS
 
 # What the worker does by itself; a model that takes one of these away would switch oversight off.
 SYSTEMS = frozenset(
     {
+        "evidence:content:expire",
         "evidence:shard:anchor",
         "incidents:incident:open",
         "kernel:approval:expire",
         "models:measure:record",
+        "people:account:limit",
         "portfolio:usecase:decline",
     }
 )
@@ -34,7 +37,7 @@ _PATTERN = re.compile(r"(board|coe|domain|audit)\.(\*|[a-z]+)|operator|system")
 class Part(BaseModel):
     """A part of a file people write: unknown keys are errors, values are not coerced."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True, frozen=True)
 
 
 class PersonPart(Part):
@@ -138,6 +141,9 @@ class SafetyModelPart(Part):
     timeout_ms: Annotated[int, Field(ge=100, le=60_000)] | None = None
 
 
+CanaryText = Annotated[str, Field(min_length=1, max_length=2_000)]
+
+
 class GuardrailPart(Part):
     """What happens to findings on the way in and on the way out."""
 
@@ -147,6 +153,7 @@ class GuardrailPart(Part):
     max_answer_chars: Annotated[int, Field(ge=1, le=4_000_000)] | None = None
     terms: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=1000)] | None = None
     http: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,40}$")], SafetyModelPart] | None = None
+    canaries: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,40}$")], CanaryText] | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -160,6 +167,8 @@ class GuardrailPart(Part):
             raise ValueError(f"{wrong[0]} is looked for the other way")
         if "length" in self.output and self.max_answer_chars is None:
             raise ValueError("output.length needs max_answer_chars")
+        if silent := untried({*self.input, *self.output}, self.canaries or {}):
+            raise ValueError(f"x:{silent[0]} needs canaries.{silent[0]}: a text that it must find")
         return self
 
     def plain(self) -> dict[str, Any]:
@@ -178,7 +187,7 @@ class TierPart(Part):
     oversight: OversightPart
     budget: BudgetPart
     monitors: Annotated[list[MonitorPart], Field(min_length=1)]
-    ladder: dict[Literal["breach", "harm"], Literal["propose", "read", "off"]]
+    ladder: dict[Literal["breach", "harm", "overdue"], Literal["propose", "read", "off"]]
     record: RecordPart
     review_days: Annotated[int, Field(ge=1, le=366)]
     lease_ms: Annotated[int, Field(ge=100, le=60_000)]

@@ -1,10 +1,10 @@
-"""Read tables of accounts and tokens, and the one kept table: password hashes never enter the ledger."""
+"""Read tables of accounts and tokens, and two kept tables: password hashes and attempts never enter the ledger."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import BigInteger, Column, Connection, Table, Text, update
+from sqlalchemy import BigInteger, Column, Connection, Integer, Table, Text, update
 
 from bedplate.store.projector import upsert
 from bedplate.store.tables import Projection, metadata
@@ -33,6 +33,15 @@ token = Table(
     Column("last_seq", BigInteger, nullable=False),
 )
 password = Table("password", metadata, Column("person", Text, primary_key=True), Column("hash", Text, nullable=False))
+# Of sign-ins that failed, by digest of account or address. Kept beside the ledger: what is limited is on record there.
+attempt = Table(
+    "sign_in_attempt",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("last_at", BigInteger, nullable=False, index=True),
+    Column("until", BigInteger, nullable=False),
+)
 
 
 def _invited(connection: Connection, event: Event) -> None:

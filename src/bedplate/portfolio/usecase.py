@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bedplate.kernel.control import untried
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,7 +25,7 @@ JUDGED = frozenset({"citations", "injection", "schema"})  # of a text as a whole
 class Part(BaseModel):
     """A part of a file people write: unknown keys are errors, values are not coerced."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True, frozen=True)
 
 
 class ValuePart(Part):
@@ -52,6 +54,7 @@ class DataPart(Part):
     name: Id
     path: File
     personal: Literal["yes", "no"]
+    max_age_days: Annotated[int, Field(ge=1, le=3650)] | None = None  # the SLA: how old what is answered from may be
 
 
 class TargetPart(Part):
@@ -114,6 +117,7 @@ class GuardrailPart(Part):
     output: dict[GuardKind, GuardMode] | None = None
     terms: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=1000)] | None = None
     json_schema: File | None = None
+    canaries: dict[Id, Annotated[str, Field(min_length=1, max_length=2_000)]] | None = None
     max_answer_chars: Annotated[int, Field(ge=1, le=4_000_000)] | None = None
 
 
@@ -197,7 +201,9 @@ def loosened(file: UseCaseFile, tier: Mapping[str, Any]) -> list[tuple[list[str 
     missing = [kind for kind, given in needs.items() if kind in ways and not given]
     if "length" not in (part.output or {}):
         missing = [kind for kind in missing if kind != "length"]
-    return wrong + [(["guardrails"], f"{kind} needs {names[kind]}") for kind in missing]
+    canaries = {**(part.canaries or {}), **(tier.get("canaries") or {})}
+    silent = [f"x:{name} needs canaries.{name}: a text that it must find" for name in untried(ways, canaries)]
+    return wrong + [(["guardrails"], why) for why in (*(f"{kind} needs {names[kind]}" for kind in missing), *silent)]
 
 
 def _against(way: str, kind: str, mode: str, least: str | None) -> list[str]:

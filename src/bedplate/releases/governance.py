@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bedplate.kernel.action import Action, Attempt
+from bedplate.kernel.canary import model_for_canaries
 from bedplate.kernel.control import Control, Fail, Finding, Pass
 from bedplate.kernel.decision import Case
 from bedplate.kernel.manifest import Kind, Manifest
@@ -45,6 +46,23 @@ def _not_suspended(case: Case) -> Finding:
             f"the use case is suspended: {case.standing.suspended}", "have it resumed: bedplate resume", "contradicted"
         )
     return Pass() if case.standing is not None else Fail("no standing", "propose the use case", "not evidenced")
+
+
+def _within_appetite(case: Case) -> Finding:
+    if case.model is None or case.live is None or case.standing is None:
+        raise ValueError("it is not known how many are live")
+    most = int(str(case.model.appetites["live_use_cases"]))
+    if case.standing.stage == "live" or case.live < most:  # what is live already is in the count
+        return Pass()
+    return Fail(
+        f"{case.live} use cases are live, and the board's appetite is {most}",
+        "ask the board to raise appetites.live_use_cases (bedplate apply operating-model.yaml), or retire one",
+    )
+
+
+def _crowd() -> Case:
+    attempt = Attempt(GO_LIVE, "canary", "usecase/canary", {"release": "0" * 64})
+    return Case(attempt, 0, model_for_canaries(), Standing("usecase/canary", stage="accepted", tier=1), live=1)
 
 
 def _evidenced(name: str, fix: str) -> Callable[[Case], Finding]:
@@ -110,6 +128,15 @@ MANIFEST = Manifest(
         Control("accepted", "release", "The use case was accepted into the portfolio.", _accepted, _bare, always=True),
         Control(
             "not-suspended-release", "release", "The use case is not suspended.", _not_suspended, _bare, always=True
+        ),
+        Control(
+            "within-appetite",
+            "release",
+            "No more use cases are live than the board's appetite allows.",
+            _within_appetite,
+            _crowd,
+            actions=(GO_LIVE.name,),
+            always=True,
         ),
         _gate(
             "prompt-pinned",

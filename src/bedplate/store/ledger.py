@@ -7,7 +7,7 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, insert, select, text, update
+from sqlalchemy import Connection, Engine, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -103,6 +103,15 @@ class SqlTransaction:
     def standing(self, subject: str) -> Standing | None:
         """Return what is true of the subject now."""
         return read_standing(self.connection, subject)
+
+    def live(self, beside: str) -> int:
+        """Return how many subjects are live beside this one."""
+        found = select(func.count()).select_from(t.standing)
+        return int(
+            self.connection.execute(
+                found.where(t.standing.c.stage == "live", t.standing.c.subject != beside)
+            ).scalar_one()
+        )
 
     def approval(self, approval: str) -> Approval | None:
         """Return one approval, folded from its events."""

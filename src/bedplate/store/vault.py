@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 KEY_BYTES, KID_BYTES, NONCE_BYTES, SALT_BYTES, TAG_BYTES = 32, 8, 12, 32, 16
 ROWS_AT_ONCE = 64
+NAMES_AT_ONCE = 256
 PENDING = 4096  # keys remembered before seal() flushes by itself
 PURPOSE = b"bedplate/content/v1\0"
 TABLES = """
@@ -167,6 +168,28 @@ class Vault:
                     self._pending.pop(pair, None)
             self._empty_log()
         return erased
+
+    def holds(self, record_ids: Iterable[str]) -> set[str]:
+        """Return those of the records whose content can still be opened."""
+        names = list(dict.fromkeys(record_ids))
+        found: set[str] = set()
+        with self._lock:
+            self._must_work()
+            with self._remembering:
+                waiting = {name for name, _ in self._pending}
+            with self._storing(), self._transaction("DEFERRED"):
+                for start in range(0, len(names), NAMES_AT_ONCE):
+                    part = names[start : start + NAMES_AT_ONCE]
+                    wanted = f"SELECT DISTINCT id FROM key WHERE id IN ({', '.join('?' * len(part))})"  # noqa: S608  nothing but places
+                    found.update(name for (name,) in self._db.execute(wanted, part))
+        return found | waiting.intersection(names)
+
+    def size(self) -> int:
+        """Return how many keys there are."""
+        with self._lock:
+            self._must_work()
+            with self._storing(), self._transaction("DEFERRED"):
+                return int(self._db.execute("SELECT count(*) FROM key").get) + len(self._pending)
 
     def rotate(self) -> int:
         """Wrap every key under a new KEK, destroy the old one, and return how many keys there are.

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 MAX_MESSAGES = 2_000
 INSTRUCTING = ("system", "developer")  # roles that speak to the model about how to answer
 DONE = b"data: [DONE]\n\n"
+USUAL_OUT = 256  # tokens reserved for a choice whose length the client does not bound
 TOOLS = ("tool_calls/", "function_call/")  # channels of arguments for tools
 NAMING = frozenset({"role", "id", "type", "name", "format", "data", "url", "signature"})  # whole in each piece
 
@@ -39,9 +40,10 @@ class Chat:
         return next((text_of(m.get("content")) for m in reversed(body["messages"]) if m["role"] == "user"), "")
 
     def most_out(self, body: Body) -> int:
-        """Return the allowed tokens, times the number of choices."""
-        most = whole_number(body.get("max_completion_tokens")) or whole_number(body.get("max_tokens"))
-        return most * max(1, whole_number(body.get("n")))
+        """Return the allowed tokens, times the choices. Of the two names of the limit an upstream may know only one."""
+        most = max(whole_number(body.get("max_completion_tokens")), whole_number(body.get("max_tokens")))
+        choices = whole_number(body.get("n"))
+        return (most or USUAL_OUT) * choices if choices > 1 else most
 
     def composed(self, body: Body, system: str) -> Body:
         """Put the prompt after what the client says as `system`: the last one counts."""
