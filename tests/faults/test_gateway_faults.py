@@ -89,11 +89,13 @@ def under_load(harbour: Harbour, told: Told, threads: int = 4) -> Iterator[None]
         assert not any(thread.is_alive() for thread in running)
 
 
-def until(true: Callable[[], Any], within: float = 60) -> None:
+def until(true: Callable[[], Any], within: float = 60) -> Any:
+    """Wait until it is true, and return what it was."""
     end = time.monotonic() + within
-    while not true():
+    while not (found := true()):
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.02)
+    return found
 
 
 def on_record(data: Path) -> dict[str, dict[str, Any]]:
@@ -152,8 +154,7 @@ def test_a_disk_that_is_full_under_load_loses_nothing_and_calls_go_on_once_there
                             file.write(bytes(size))
                     except OSError:
                         continue
-            until(lambda: harbour.call(served.ask())[0] == 503)
-            stuck = harbour.call(served.ask())[1]
+            stuck = until(lambda: (found := harbour.call(served.ask()))[0] == 503 and found[1])
             ballast.unlink()
             until(lambda: harbour.call(served.ask())[0] == 200)
             before = len(told.calls)

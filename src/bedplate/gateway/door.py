@@ -184,6 +184,12 @@ class Door:
             with suppress(Unavailable):  # or the record of its completion was on its way already
                 await asyncio.shield(self._p.recorder.record(trace, "call.aborted", None))
             raise
+        except Exception as bug:  # ours: the client reads of it, and neither budget nor record may be missing
+            self._reserve.back(trace)
+            trace.status, trace.error = "failed", type(bug).__name__
+            with suppress(Unavailable):
+                await self._p.recorder.record(trace, "call.failed", None)
+            raise
 
     async def _closing(self, trace: Trace, dialect: Dialect, status: int, error: BedplateError) -> Answer:
         self._reserve.back(trace)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bedplate.errors import InvalidInput
+from bedplate.errors import Conflict, InvalidInput
+from bedplate.kernel.standing import Rung
 
 from .clock import due
 from .governance import CLOSE, ESCALATE, OPEN, RESUME, SUSPEND, weighing
@@ -101,6 +102,9 @@ def resume(governor: Governor, by: str, subject: str, reason: str) -> None:
     if not reason.strip():
         raise InvalidInput("resuming needs a reason", hint="--reason '...'")
     case, _ = governor.judge(by, RESUME, subject)
+    standing = case.standing
+    if standing is not None and not (standing.suspended or standing.breaches) and standing.rung is Rung.ACT:
+        raise Conflict(f"{subject} acts already: nothing is to be resumed", hint="see it: bedplate status")
     _resume(governor, by, subject, {"reason": reason, **weighing(case)})
 
 
