@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from bedplate.data.actions import index_source
 from bedplate.document import InvalidDocument, parse
-from bedplate.errors import Denied, InvalidInput, NeedsApproval
+from bedplate.errors import Conflict, Denied, InvalidInput, NeedsApproval
 from bedplate.gateway.actions import issue_key, revoke_key
 from bedplate.gateway.tables import key as keys
 from bedplate.incidents.actions import Happening, close, open_incident, resume, suspend
@@ -449,3 +449,11 @@ def test_when_a_source_was_read_is_known_to_calls(house: House, tmp_path: Path) 
     house.clock.advance(DAY)
     assert index_source(house.governor, "leo.fischer", subject, "handbook", text, tmp_path, "no", 30) == version
     assert facts("data.indexed") == {version: [first + DAY, 30]}, "read anew, unchanged"
+
+
+def test_what_acts_already_is_not_resumed(house: House) -> None:
+    subject = house.live()
+    with pytest.raises(Conflict, match="acts already"):
+        resume(house.governor, "mara.quinn", subject, "it was a drill")
+    with pytest.raises(Denied):
+        resume(house.governor, "victor.lam", subject, "it was a drill")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bedplate.errors import Conflict, InvalidInput
+from bedplate.kernel.decision import Deny
 from bedplate.kernel.standing import Rung
 
 from .clock import due
@@ -101,9 +102,10 @@ def resume(governor: Governor, by: str, subject: str, reason: str) -> None:
     """Let a use case act again; `NeedsApproval` until the bodies owed by the tier agree."""
     if not reason.strip():
         raise InvalidInput("resuming needs a reason", hint="--reason '...'")
-    case, _ = governor.judge(by, RESUME, subject)
+    case, verdict = governor.judge(by, RESUME, subject)
     standing = case.standing
-    if standing is not None and not (standing.suspended or standing.breaches) and standing.rung is Rung.ACT:
+    idle = standing is not None and not (standing.suspended or standing.breaches) and standing.rung is Rung.ACT
+    if idle and not isinstance(verdict, Deny):  # who may not is told that, on record
         raise Conflict(f"{subject} acts already: nothing is to be resumed", hint="see it: bedplate status")
     _resume(governor, by, subject, {"reason": reason, **weighing(case)})
 
