@@ -102,12 +102,14 @@ def resume(governor: Governor, by: str, subject: str, reason: str) -> None:
     """Let a use case act again; `NeedsApproval` until the bodies owed by the tier agree."""
     if not reason.strip():
         raise InvalidInput("resuming needs a reason", hint="--reason '...'")
-    case, verdict = governor.judge(by, RESUME, subject)
+    case, _ = governor.judge(by, RESUME, subject)
+    facts = {"reason": reason, **weighing(case)}
+    _, verdict = governor.judge(by, RESUME, subject, facts)
     standing = case.standing
     idle = standing is not None and not (standing.suspended or standing.breaches) and standing.rung is Rung.ACT
     if idle and not isinstance(verdict, Deny):  # who may not is told that, on record
         raise Conflict(f"{subject} acts already: nothing is to be resumed", hint="see it: bedplate status")
-    _resume(governor, by, subject, {"reason": reason, **weighing(case)})
+    _resume(governor, by, subject, facts)
 
 
 def _resume(governor: Governor, by: str, subject: str, facts: Data) -> None:
