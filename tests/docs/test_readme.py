@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.docs.walkthrough import ROOT, Walk, steps
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_ten_steps_of_the_readme_run_as_written(tmp_path: Path) -> None:
     written = steps((ROOT / "README.md").read_text(encoding="utf-8"))
     assert len(written) > 40
