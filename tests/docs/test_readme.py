@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_ten_steps_of_the_readme_run_as_written(tmp_path: Path) -> None:
     written = steps((ROOT / "README.md").read_text(encoding="utf-8"))

@@ -153,7 +153,7 @@ def _judge(control: Control, case: Case) -> Reason | None:
         case Fail(reason, fix):
             return Reason(control.name, reason, fix)
     # Reached only by a check that breaks its own type; silence must not open the door.
-    return Reason(control.name, f"{control.name} gave no finding", "report this: a control must pass or fail")  # type: ignore[unreachable]
+    return Reason(control.name, f"{control.name} gave no finding", "report this: a control must pass or fail")  # type: ignore[unreachable]  # by the types
 
 
 def _broken(name: str, broken: Exception) -> Reason:

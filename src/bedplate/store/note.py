@@ -102,8 +102,8 @@ class VerifierKey:
 
     def verifies(self, text: str, signature: Signature) -> bool:
         """Say whether this key made `signature` over the note text; name and id are the caller's to compare."""
-        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415  6 MB that only checking signatures needs
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415  as above
 
         blob, message = signature.blob, text
         if self.algorithm == COSIGNATURE:
