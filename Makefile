@@ -69,7 +69,7 @@ lock: setup
 	$(LOCK) pyproject.toml --output-file requirements/base.txt
 	$(LOCK) pyproject.toml --constraints requirements/base.txt --group dev --output-file requirements/dev.txt
 	$(LOCK) --no-deps --group local-llm --output-file requirements/local-llm.txt
-	$(LOCK) pyproject.toml --constraints requirements/dev.txt --extra evals --extra presidio --output-file requirements/extras.txt
+	$(LOCK) pyproject.toml --constraints requirements/base.txt --extra evals --extra presidio --output-file requirements/extras.txt
 
 clean:
 	rm -rf .venv dist build htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

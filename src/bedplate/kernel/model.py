@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .event import Value
 
 LATER_BUDGETS = ("calls_per_month", "tokens_per_month", "cents_per_day", "cents_per_month", "warn_percent")
+SECTIONS = ("bodies", "delegations", "conflicts", "competences", "money", "portfolio")  # those that may be left out
 RETENTION_FLOOR_DAYS = 184  # six months at their longest, 1 March to 1 September; EU AI Act Art. 19(1), 26(6)
 
 
@@ -59,6 +60,7 @@ class OperatingModel:
     appetites: Mapping[str, Value] = field(default_factory=dict)
     approval_days: int = 14
     evidence_days: int = 90
+    sections: Mapping[str, Value] = field(default_factory=dict)  # what planes read of it: bodies, money, portfolio …
 
     def plan(self, tier: int) -> TierPlan | None:
         """Return what the tier compiles to; None if the model has no such tier."""
@@ -84,6 +86,7 @@ def load(body: Mapping[str, Any], digest: str) -> OperatingModel:
         appetites=body["appetites"],
         approval_days=body["approval_days"],
         evidence_days=body["evidence_days"],
+        sections={name: body[name] for name in SECTIONS if name in body},
     )
 
 

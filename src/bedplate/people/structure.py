@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bedplate.kernel.approval import MAY_DECIDE
 from bedplate.kernel.control import untried
-from bedplate.kernel.model import RETENTION_FLOOR_DAYS
+from bedplate.kernel.model import RETENTION_FLOOR_DAYS, SECTIONS
+
+from .part import Id, Part, YesNo
+from .sections.bodies import BodyPart, CompetencePart, ConflictPart, DelegationPart
+from .sections.money import MoneyPart
+from .sections.portfolio import PortfolioPart
 
 # What the worker does by itself; a model that takes one of these away would switch oversight off.
 SYSTEMS = frozenset(
@@ -23,8 +28,6 @@ SYSTEMS = frozenset(
         "portfolio:usecase:decline",
     }
 )
-Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]{0,62}$")]
-YesNo = Literal["yes", "no"]
 GuardKind = Annotated[
     str, Field(pattern=r"^(secrets|personal-data|terms|length|injection|citations|x:[a-z][a-z0-9-]{0,40})$")
 ]
@@ -32,12 +35,6 @@ GuardMode = Literal["observe", "redact", "ask", "block"]
 JUDGED = frozenset({"citations", "injection"})  # of a text as a whole: there is no place in it to redact
 _SEAT = re.compile(r"(?P<body>board|coe|domain|audit)\.(?P<role>[a-z]+)(@(?P<domain>[a-z][a-z0-9-]*))?")
 _PATTERN = re.compile(r"(board|coe|domain|audit)\.(\*|[a-z]+)|operator|system")
-
-
-class Part(BaseModel):
-    """A part of a file people write: unknown keys are errors, values are not coerced."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True, frozen=True)
 
 
 class PersonPart(Part):
@@ -228,6 +225,13 @@ class OperatingModelFile(Part):
     matrix: Annotated[list[CellPart], Field(min_length=4, max_length=4)]
     tiers: Annotated[list[TierPart], Field(min_length=4, max_length=4)]
     appetites: AppetitePart
+    # A small organisation leaves these out; what is left out is not there, as in models that were applied before.
+    bodies: dict[Literal["board", "coe", "domain"], BodyPart] | None = None
+    delegations: Annotated[list[DelegationPart], Field(max_length=200)] | None = None
+    conflicts: Annotated[list[ConflictPart], Field(max_length=1000)] | None = None
+    competences: Annotated[list[CompetencePart], Field(max_length=50)] | None = None
+    money: MoneyPart | None = None
+    portfolio: PortfolioPart | None = None
 
     def plain(self) -> dict[str, Any]:
         """Compile to what the kernel's `model.load` reads: text and whole numbers only."""
@@ -241,7 +245,24 @@ class OperatingModelFile(Part):
             tier["budget"] = {name: most for name, most in tier["budget"].items() if most is not None}
         for tier, part in zip(body["tiers"], self.tiers, strict=True):
             tier["guardrails"] = part.guardrails.plain()
+        for name in SECTIONS:
+            body.pop(name)
+            if (section := getattr(self, name)) is not None:
+                body[name] = _stated(section)
         return body
+
+
+def _stated(section: Any) -> Any:  # noqa: ANN401  parts within lists and mappings
+    """Return a section in its plain form, without what was left out."""
+    match section:
+        case Part():
+            return section.model_dump(exclude_none=True)
+        case list():
+            return [_stated(inner) for inner in section]
+        case dict():
+            return {name: _stated(inner) for name, inner in section.items()}
+        case _:
+            return section
 
 
 def dangling(

@@ -1,0 +1,1 @@
+"""Parts of the operating model that an organisation adds as it grows."""

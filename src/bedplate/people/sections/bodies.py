@@ -1,0 +1,59 @@
+"""How the three bodies work: mandates and clocks, delegations, conflicts of interest, competence."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from bedplate.people.part import Id, Part
+
+What = Literal["accept", "release", "resume"]
+
+
+def day(text: str) -> str:
+    """Check a day as people write it, 2027-01-31."""
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ValueError(f"{text!r} is not a day; write it like 2027-01-31") from None
+
+
+class BodyPart(Part):
+    """What a body is for, and how long a decision may wait for it."""
+
+    mandate: Annotated[str, Field(min_length=10, max_length=500)]
+    decides_within_days: Annotated[int, Field(ge=1, le=90)]
+
+
+class DelegationPart(Part):
+    """One body's decisions about a tier, handed to another until a day, this day included."""
+
+    id: Id
+    tier: Annotated[int, Field(ge=1, le=4)]
+    what: Annotated[list[What], Field(min_length=1)]
+    from_body: Literal["board", "coe"]
+    to_body: Literal["coe", "domain"]
+    until: str
+    why: Annotated[str, Field(min_length=10, max_length=500)]
+
+    _day = field_validator("until")(day)
+
+
+class ConflictPart(Part):
+    """Somebody who must not decide about a domain, a use case or a vendor's products."""
+
+    person: Id
+    about: Annotated[str, Field(pattern=r"^(domain|usecase|vendor)/[a-z][a-z0-9.-]{0,62}$")]
+    why: Annotated[str, Field(min_length=3, max_length=500)]
+
+
+class CompetencePart(Part):
+    """A training that votes of certain seats need, and how long it counts."""
+
+    id: Id
+    name: Annotated[str, Field(min_length=1, max_length=120)]
+    valid_days: Annotated[int, Field(ge=1, le=1100)]
+    needed_by: Annotated[list[str], Field(min_length=1)]
+    tiers: Annotated[list[Annotated[int, Field(ge=1, le=4)]], Field(min_length=1)]
