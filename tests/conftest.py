@@ -37,6 +37,7 @@ from bedplate.store.migrate import migrate
 from bedplate.store.projector import Projector
 from bedplate.store.reads import read_approval, read_blob, read_standing
 from bedplate.testing import SettableClock
+from bedplate.vendors.actions import rely
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -276,6 +277,7 @@ class House:
         number = sum(e.stream == subject for e in self.events("releases.release.built")) + 1
         made = replace(self.bundle(subject), **changes)
         digest = build(self.governor, by, made, number, [b"prompt"])
+        rely(self.governor, by, subject, digest, [], {})  # it asks nobody's model
         for control in (*GATE, "stop-drilled"):
             if control != without:
                 self.evidence(subject, digest, control, by=by)

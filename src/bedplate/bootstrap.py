@@ -24,12 +24,17 @@ import bedplate.models.governance as models_governance
 import bedplate.models.tables as models_tables
 import bedplate.paths.governance as paths_governance
 import bedplate.paths.tables as paths_tables
+import bedplate.people.flow.tables as flow_tables
 import bedplate.people.governance as people_governance
 import bedplate.people.tables as people_tables
 import bedplate.portfolio.governance as portfolio_governance
 import bedplate.portfolio.tables as portfolio_tables
 import bedplate.releases.governance as releases_governance
 import bedplate.releases.tables as releases_tables
+import bedplate.shadow.governance as shadow_governance
+import bedplate.shadow.tables as shadow_tables
+import bedplate.vendors.governance as vendors_governance
+import bedplate.vendors.tables as vendors_tables
 from bedplate.data.index import Index
 from bedplate.errors import BedplateError, Conflict, InvalidInput, NeedsApproval, Tampered
 from bedplate.evidence.audit import audit
@@ -60,6 +65,7 @@ from bedplate.kernel.identity import Identities
 from bedplate.kernel.manifest import Catalogue, Manifest, catalogue
 from bedplate.models.groundedness import assess
 from bedplate.models.prompt import Shelf
+from bedplate.paths.actions import carry_out_publish
 from bedplate.paths.erasure import Eraser
 from bedplate.paths.erasure import Parts as EraserParts
 from bedplate.paths.feedback import Desk
@@ -69,7 +75,11 @@ from bedplate.paths.thread import Offer, Workshop
 from bedplate.people.actions import carry_out_apply
 from bedplate.people.attempt import Attempts
 from bedplate.portfolio.actions import settle
+from bedplate.portfolio.book import carry_out_renew
+from bedplate.portfolio.book import settle as settle_stop
+from bedplate.portfolio.proving import RENEW, SETTLE
 from bedplate.releases.actions import carry_out_live
+from bedplate.shadow.stranger import Strangers
 from bedplate.store.anchor import Anchor
 from bedplate.store.engine import open_engine, refuse_unsafe
 from bedplate.store.fsck import verify_ledger
@@ -102,9 +112,12 @@ MANIFESTS: tuple[Manifest, ...] = (
     incidents_governance.MANIFEST,
     evidence_governance.MANIFEST,
     paths_governance.MANIFEST,
+    shadow_governance.MANIFEST,
+    vendors_governance.MANIFEST,
 )
 PROJECTIONS: tuple[Projection, ...] = (
     people_tables.PROJECTION,
+    flow_tables.PROJECTION,
     portfolio_tables.PROJECTION,
     data_tables.PROJECTION,
     models_tables.PROJECTION,
@@ -113,6 +126,8 @@ PROJECTIONS: tuple[Projection, ...] = (
     incidents_tables.PROJECTION,
     evidence_tables.PROJECTION,
     paths_tables.PROJECTION,
+    shadow_tables.PROJECTION,
+    vendors_tables.PROJECTION,
 )
 BREAKER_STATES = ("closed", "half-open", "open")
 MAX_SHARDS = 64  # serving processes that share one data folder
@@ -148,8 +163,11 @@ def open_governor(ledger: SqlLedger, declared: Catalogue, clock: Clock, identiti
         {
             people_governance.APPLY_MODEL.name: carry_out_apply,
             portfolio_governance.ACCEPT.name: settle,
+            SETTLE.name: settle_stop,
+            RENEW.name: carry_out_renew,
             releases_governance.GO_LIVE.name: carry_out_live,
             incidents_governance.RESUME.name: carry_out_resume,
+            paths_governance.PUBLISH.name: carry_out_publish,
         }
     )
     return governor
@@ -159,6 +177,7 @@ def open_installation(settings: Settings, clock: Clock = wall_clock, *, apart: b
     """Put everything together and check it. A fault found in the records makes it read-only, and says so."""
     engine = open_engine_and_migrate(settings, apart=apart)
     ledger, declared, identities = open_ledger(engine, clock)
+    flow_tables.fill(engine)
     governor = open_governor(ledger, declared, clock, identities)
     key = signing_key(settings.data)
     witness, witness_key = _witness(settings, key)
@@ -184,6 +203,7 @@ def open_installation(settings: Settings, clock: Clock = wall_clock, *, apart: b
     recorder = JournalRecorder(journal, vault, clock, pump.finished)
     budgets = Budgets(settings.data / "budget", journal.shard, lambda shard: usage.counted(shard, clock()))
     agreeing = _Agreeing(governor, follower, calls)
+    strangers = Strangers(clock)
     door = Door(
         Parts(
             follower=follower,
@@ -202,6 +222,7 @@ def open_installation(settings: Settings, clock: Clock = wall_clock, *, apart: b
             kept=agreeing.kept,
             render=shelf.render,
             verify=shelf.verify,
+            noticed=strangers.note,
         )
     )
     observer = Observer(bench(door, lambda: follower.snapshot.recipes, prices.of, calls, recorder, clock))
@@ -231,6 +252,7 @@ def open_installation(settings: Settings, clock: Clock = wall_clock, *, apart: b
         observer=observer,
         desk=Desk(DeskParts(engine, governor, follower, calls, journal, vault, clock, identities)),
         attempts=Attempts(engine, governor),
+        strangers=strangers,
         eraser=Eraser(EraserParts(engine, governor, follower, calls, vault, clock)),
         witness_key=witness_key,
         faults=faults,

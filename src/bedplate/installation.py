@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from bedplate.paths.feedback import Desk
     from bedplate.paths.thread import Workshop
     from bedplate.people.attempt import Attempts
+    from bedplate.shadow.stranger import Strangers
     from bedplate.store.anchor import Anchor
     from bedplate.store.journal import Journal
     from bedplate.store.note import SigningKey, VerifierKey
@@ -104,6 +105,7 @@ class Installation:
     desk: Desk  # one, for it keeps count of who speaks how fast
     eraser: Eraser
     attempts: Attempts
+    strangers: Strangers
     witness_key: VerifierKey | None = None
     faults: list[str] = field(default_factory=list)
     sealing: threading.Lock = field(default_factory=threading.Lock)

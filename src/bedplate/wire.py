@@ -52,6 +52,46 @@ class FileBody(Sent):
     text: Annotated[str, Field(max_length=1 << 20)]
 
 
+class Proposal(FileBody):
+    """An operating model whose blast radius is asked for; `days` of calls are replayed, none for 0."""
+
+    days: Annotated[int, Field(ge=0, le=92)] = 30
+
+
+class TableBody(Sent):
+    """One CSV file."""
+
+    name: Name
+    text: Annotated[str, Field(max_length=18 << 20)]
+
+
+class MeasureBody(Sent):
+    """One metric of one month, as a row of the CSV file has it; numbers as text, to the last digit."""
+
+    metric: Annotated[str, Field(max_length=40)] = "level"
+    period: Annotated[str, Field(max_length=40, description="A month such as 2026-10.")]
+    value: Annotated[str, Field(max_length=40)]
+    n: Annotated[str, Field(max_length=40)] = ""
+    sd: Annotated[str, Field(max_length=40)] = ""
+    unit: Annotated[str, Field(max_length=500)] = ""
+    currency: Annotated[str, Field(max_length=10)] = ""
+    loss: Annotated[str, Field(max_length=500, description="Why, where the benefit is below zero.")] = ""
+
+
+class VendorReview(Sent):
+    """What a review of a vendor came to; `next` is the day by which it is looked at again."""
+
+    outcome: Literal["kept", "ended"] = "kept"
+    notes: Annotated[str, Field(min_length=1, max_length=4_000)]
+    next: Annotated[str, Field(max_length=10)]
+
+
+class Staged(FileBody):
+    """An operating model that is to be brought to a maturity stage; "" is the one that the records bear out."""
+
+    stage: Literal["", "first-ten", "at-scale"] = ""
+
+
 class Files(Sent):
     """The files of a use case's folder, by relative name."""
 
@@ -86,6 +126,61 @@ class RunElsewhere(Sent):
     pass_percent: Annotated[int, Field(ge=0, le=100, description="0: what the release asks for.")] = 0
 
 
+class SightingBody(Sent):
+    """AI that was seen in use: what, where, how often, when (microseconds since the epoch), what it cost."""
+
+    kind: Annotated[str, Field(max_length=40)]
+    what: Name
+    where: Name
+    provider: Annotated[str, Field(max_length=200)] = ""
+    team: Annotated[str, Field(max_length=200)] = ""
+    times: Annotated[int, Field(ge=1)] = 1
+    first: Annotated[int, Field(ge=1)]
+    last: Annotated[int, Field(ge=1)]
+    cents: Annotated[int, Field(ge=0)] = 0
+    currency: Annotated[str, Field(pattern=r"^([A-Z]{3})?$")] = ""
+    hints: Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=20)] = []
+
+
+class SightingsBody(Sent):
+    """What was seen by one source, all or nothing; `digest` is the SHA-256 of the file, so that none counts twice."""
+
+    source: Literal["code", "egress", "bill", "traces"]
+    name: Name
+    digest: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    sightings: Annotated[list[SightingBody], Field(max_length=20_000)]
+
+
+class DeclarationBody(Sent):
+    """What a team says that it uses."""
+
+    what: Name
+    where: Name
+    team: Name
+    why: Annotated[str, Field(min_length=1, max_length=1_000)]
+    kind: Literal["sdk", "model", "endpoint", "manifest", "mcp", "tool"] = "tool"
+
+
+class AdoptionBody(Sent):
+    """As which use case a sighting is taken up; "" makes a name of what it is."""
+
+    into: Annotated[str, Field(max_length=63)] = ""
+    reason: Text = ""
+
+
+class ExplanationBody(Sent):
+    """Why a sighting is allowed, and until which day."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=4_000)]
+    until: Annotated[str, Field(max_length=10, description="The last day, such as 2027-01-31.")]
+
+
+class HeadcountBody(Sent):
+    """How many people work in each team."""
+
+    teams: Annotated[dict[Name, int], Field(min_length=1, max_length=500)]
+
+
 class Ballot(Sent):
     """A vote on an approval; a `no` needs a reason."""
 
@@ -98,6 +193,14 @@ class Because(Sent):
     """A reason for what is done."""
 
     reason: Annotated[str, Field(min_length=1, max_length=4_000)]
+
+
+class Training(Sent):
+    """What somebody showed; `on` is a day like 2027-01-31, or "" for now."""
+
+    competence: Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]{0,62}$")]
+    evidence: Annotated[str, Field(min_length=1, max_length=1_000)]
+    on: Annotated[str, Field(pattern=r"^(\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01]))?$")] = ""
 
 
 class Held(Sent):
@@ -131,16 +234,27 @@ class Harm(Sent):
 
 
 class Published(Sent):
-    """Publish a path from a use case."""
+    """Publish a path from a use case. `declaration`: the text of path.yaml; otherwise the release's own, if any."""
 
     use_case: Name
+    declaration: Annotated[str, Field(max_length=1 << 20)] = ""
 
 
 class Sibling(Sent):
-    """Start a use case from a path."""
+    """Start a use case from a path. `answers`: to what it asks beyond id and title."""
 
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
     title: Name
+    answers: Annotated[dict[Name, Annotated[str, Field(max_length=1_000)]], Field(max_length=50)] = Field(
+        default_factory=dict
+    )
+
+
+class Withdrawn(Sent):
+    """End what a path was agreed to beforehand; `version` 0 is every version."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=4_000)]
+    version: Annotated[int, Field(ge=0)] = 0
 
 
 class Glass(Sent):
@@ -173,3 +287,30 @@ class Alias(Sent):
 
     alias: Name
     version: Annotated[str, Field(max_length=64)]
+
+
+class IdeaDecision(Sent):
+    """What became of an idea and why: `condition` of one that is declined, `until` of one that is deferred."""
+
+    outcome: Literal["taken-up", "declined", "deferred"]
+    reason: Text
+    condition: Text = ""
+    until: Annotated[str, Field(max_length=10)] = ""
+
+
+class Selecting(Sent):
+    """What a selection of ideas is asked with; what is left out is the operating model's."""
+
+    days: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
+    cents: Annotated[int, Field(ge=0, le=10**15)] | None = None
+    buckets: Literal["", "targets", "limits"] = ""
+    must: Annotated[list[Name], Field(max_length=500)] = Field(default_factory=list)
+    without: Annotated[list[Name], Field(max_length=500)] = Field(default_factory=list)
+    aim: Literal["value", "score"] = "value"
+
+
+class Comparing(Sent):
+    """Two selections to be set side by side."""
+
+    before: Selecting
+    after: Selecting

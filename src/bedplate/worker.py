@@ -20,7 +20,7 @@ from bedplate.gateway.governance import unproven
 from bedplate.gateway.price import dollars
 from bedplate.incidents.actions import Happening, open_incident
 from bedplate.incidents.escalation import Escalation
-from bedplate.incidents.ladder import UNPROVEN
+from bedplate.incidents.ladder import OWNER, UNPROVEN
 from bedplate.incidents.views import incidents
 from bedplate.kernel.authority import SYSTEM
 from bedplate.kernel.clock import DAY, SECOND
@@ -29,6 +29,11 @@ from bedplate.models.actions import record_measure
 from bedplate.models.monitor import SAID, Monitor, Seen, monitors_of
 from bedplate.models.rounds import Rounds
 from bedplate.models.views import measures
+from bedplate.paths.bottleneck import Signals
+from bedplate.paths.contracts import ContractWatch
+from bedplate.paths.reckoning import Reckoning
+from bedplate.people.owners import vacant
+from bedplate.shadow.actions import report_strangers
 from bedplate.store.record import Segment
 
 if TYPE_CHECKING:
@@ -68,7 +73,12 @@ class Worker:
         self._counted, self._counted_at = -1, 0  # of the own shard: records added up, and when
         self._behind: set[str] | None = None  # shards of others whose records are not added up; None: not looked yet
         self._watched_at = 0
+        self._told_at = 0
+        self._owners_at = 0
         self._escalation = Escalation(at.engine, at.governor)
+        self._contracts = ContractWatch(at.governor, at.engine)
+        self._signals = Signals(at.engine, at.governor)
+        self._reckoning = Reckoning(at.engine, at.governor, at.calls)
         self._canaries = Canaries(at.door, at.catalogue.controls.values())
         every = at.settings.canary_every_s * SECOND
         self._canaries_at = at.clock() - max(0, every - FIRST_CANARIES)  # when their last round was, or would have been
@@ -84,6 +94,8 @@ class Worker:
         if self._thread.is_alive():
             self._thread.join()
         if not self._at.ledger.refuses:
+            self._told_at = 0
+            self.tell(self._at.clock())
             self._at.seal()
             journal = self._at.journal
             self._added_up(journal.shard)
@@ -113,11 +125,16 @@ class Worker:
                 self.monitor,
                 self.mend,
                 self.escalate,
+                lambda: self._signals.round(self._at.model()),
+                self.reckon,
+                lambda: self._owners(now),
                 lambda: self._at.eraser.expire(self._at.model()),
                 lambda: self._watch(now),
+                self.contracts,
                 lambda: self.canaries(now),
             )
         self.add_up(now)
+        self.tell(now)
 
     def _each(self, *steps: Callable[[], object]) -> None:
         """Take every step, whatever becomes of the others: what stops one must not stop them all, round after round."""
@@ -132,6 +149,16 @@ class Worker:
         if self._escalation.round():
             self._at.follower.look()
 
+    def reckon(self) -> None:
+        """Put on record what months came to, and ask about use cases that fell short of what was agreed."""
+        if self._reckoning.round(self._at.model):
+            self._at.follower.look()
+
+    def contracts(self) -> None:
+        """Open an incident where the data that a live use case stands on fails its contract."""
+        if self._contracts.round():
+            self._at.follower.look()
+
     def add_up(self, now: int) -> None:
         """Add this process's records to the usage of their day: many at once, or what there is after some seconds."""
         shard, size = self._at.journal.shard, self._at.journal.size
@@ -140,6 +167,15 @@ class Worker:
             self._counted_at = now
             if self._added_up(shard):
                 self._counted = size
+
+    def tell(self, now: int) -> None:
+        """Report who knocked at this process's gateway without being known."""
+        if now - self._told_at >= WATCH_EVERY:
+            self._told_at = now
+            try:
+                report_strangers(self._at.governor, self._at.strangers, self._at.model())
+            except BedplateError as fault:
+                log.warning("strangers.not_reported", extra={"why": fault.message})
 
     def mend(self) -> None:
         """Free what killed processes had reserved, and add up what they recorded last."""
@@ -162,6 +198,32 @@ class Worker:
         if now - self._watched_at >= WATCH_EVERY:
             self._watched_at = now
             self.watch_cost(now)
+
+    def _owners(self, now: int) -> None:
+        if now - self._owners_at >= WATCH_EVERY:
+            self._owners_at = now
+            self.owners(now)
+
+    def owners(self, now: int) -> None:
+        """Open an incident where nobody answers for a live use case any more: its clock runs until somebody does."""
+        model, standings = self._at.model(), self._at.follower.snapshot.standings
+        if model is None:
+            return
+        for subject, standing in standings.items():
+            gone = None
+            if standing.stage == "live":
+                gone = vacant(model, standing, standings.get(f"person/{standing.owner}"), now)
+            if gone is None:
+                continue
+            cause, why = gone
+            if any(i["cause"] == cause for i in incidents(self._at.engine, subject, only_open=True)):
+                continue
+            frozen = canonical({"owner": standing.owner, "why": why, "model": model.digest})
+            try:
+                open_incident(self._at.governor, SYSTEM, Happening(subject, why, cause, OWNER, frozen))
+                self._at.follower.look()
+            except BedplateError as fault:  # one use case's trouble is not the others'
+                log.warning("owner.not_told", extra={"subject": subject, "why": fault.message})
 
     def watch_cost(self, now: int) -> None:
         """Open an incident where a use case costs far more than it does: one a day, and none beside an open one."""

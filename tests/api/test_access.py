@@ -46,6 +46,7 @@ def operations(harbour: Harbour) -> list[tuple[str, str]]:
 def filled(path: str) -> str:
     for name, value in (
         ("{name}", HR),
+        ("{person}", "mara.quinn"),
         ("{approval_id}", "x"),
         ("{incident_id}", "x"),
         ("{key_id}", "0" * 12),

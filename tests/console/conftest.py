@@ -26,7 +26,7 @@ from bedplate.sdk import Client
 from bedplate.serve import create_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from bedplate.installation import Installation
 
@@ -154,8 +154,16 @@ def spent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spent]:
         yield spend(house)
 
 
-def serve(data: Path, *, port: int = 0) -> Iterator[House]:
-    """Serve an installation, play the story, and stop it."""
+@pytest.fixture(scope="session")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A house of its own, with ideas and data contracts."""
+    from .planned import begin  # noqa: PLC0415  it imports this file
+
+    yield from serve(tmp_path_factory.mktemp("planned"), played=begin)
+
+
+def serve(data: Path, *, port: int = 0, played: Callable[[House], object] | None = None) -> Iterator[House]:
+    """Serve an installation, play the story or another one, and stop it."""
     at = open_installation(Settings(data=data, demo=True, tick_ms=100))
     # Named as TCP, so that asyncio switches Nagle off; otherwise answers wait 40 ms for an acknowledgement.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
@@ -168,7 +176,7 @@ def serve(data: Path, *, port: int = 0) -> Iterator[House]:
         try:
             until(lambda: server.started or not thread.is_alive())
             made = House(f"http://127.0.0.1:{listening.getsockname()[1]}", at)
-            story(made)
+            (played or story)(made)
             yield made
         finally:
             server.should_exit = True

@@ -185,9 +185,11 @@ def test_every_page_is_in_the_index() -> None:
 
 @pytest.mark.parametrize("folder", sorted(MAX_LINES))
 def test_pages_stay_short(folder: str) -> None:
-    long = {
-        p.name: n for p in (DOCS / folder).glob("*.md") if (n := len(p.read_text().splitlines())) > MAX_LINES[folder]
-    }
+    long = {}
+    for page in (DOCS / folder).glob("*.md"):
+        told = [line for line in page.read_text().splitlines() if not line.startswith("|")]  # a row is looked up, not read
+        if len(told) > MAX_LINES[folder]:
+            long[page.name] = len(told)
     assert long == {}
 
 

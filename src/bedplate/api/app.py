@@ -19,19 +19,29 @@ from bedplate.installation import Installation
 from bedplate.status import status_of
 
 from . import (
+    bodies,
     content,
+    contracts,
     cost,
     evals,
     evidence,
     feedback,
+    flow,
     gateway,
+    ideas,
     incidents,
+    maturity,
+    model,
     paths,
     people,
+    planning,
     portfolio,
     prompts,
     releases,
+    shadow,
     upstreams,
+    value,
+    vendors,
 )
 from .limits import BodyLimit
 from .problem import body_of
@@ -39,7 +49,12 @@ from .problem import body_of
 log = logging.getLogger(__name__)
 ROUTERS = (
     people.router,
+    model.router,
+    maturity.router,
+    bodies.router,
     portfolio.router,
+    ideas.router,
+    planning.router,
     releases.router,
     evals.router,
     prompts.router,
@@ -47,10 +62,15 @@ ROUTERS = (
     content.router,
     feedback.router,
     cost.router,
+    value.router,
     upstreams.router,
     incidents.router,
+    flow.router,
     evidence.router,
     paths.router,
+    shadow.router,
+    contracts.router,
+    vendors.router,
 )
 DOCS_CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"

@@ -31,7 +31,7 @@ Name = Annotated[str, Query(pattern=r"^([a-z][a-z0-9-]{1,62})?$")]
 @router.get("/cost")
 def costs(at: At, me: Me, by: By = "use-case", since: Day = "", until: Day = "", use_case: Name = "") -> dict[str, Any]:
     """Add up what calls cost, from one UTC day to another (this month, unless told), by one dimension."""
-    seen, (first, last) = _readable(at, me.person), cost.span(at.clock() // DAY, since, until)
+    seen, (first, last) = readable(at, me.person), cost.span(at.clock() // DAY, since, until)
     subject = f"usecase/{use_case}" if use_case else ""
     found = cost.costs(at.engine, by, first, last, subject=subject, domains=seen)
     told = [c.plain() for c in found]
@@ -48,7 +48,7 @@ class Csv(PlainTextResponse):
 @router.get("/cost.csv", response_class=Csv)
 def table(at: At, me: Me, by: By | None = None, since: Day = "", until: Day = "", use_case: Name = "") -> Csv:
     """Return the showback table as CSV, a row for each team, use case and model; or the sums by one dimension."""
-    seen, (first, last) = _readable(at, me.person), cost.span(at.clock() // DAY, since, until)
+    seen, (first, last) = readable(at, me.person), cost.span(at.clock() // DAY, since, until)
     if by is None:
         text = cost.csv_text(cost.showback(at.engine, first, last, seen))
     else:
@@ -63,7 +63,7 @@ def table(at: At, me: Me, by: By | None = None, since: Day = "", until: Day = ""
 @router.get("/cost/budgets")
 def budgets(at: At, me: Me) -> dict[str, Any]:
     """Say how every limit of every use case stands, over all processes of this host."""
-    seen, now = _readable(at, me.person), at.clock()
+    seen, now = readable(at, me.person), at.clock()
     limits = cost.limits_of(at.follower.snapshot, seen)
     lines = cost.budget_lines(
         at.engine, limits, lambda subject: at.budgets.today(subject, now), at.budgets.held, now // DAY
@@ -75,7 +75,7 @@ def budgets(at: At, me: Me) -> dict[str, Any]:
 @router.get("/cost/forecast")
 def forecast(at: At, me: Me) -> dict[str, Any]:
     """Forecast the cost of each use case to the end of this month, with an interval that holds four times in five."""
-    seen, today = _readable(at, me.person), at.clock() // DAY
+    seen, today = readable(at, me.person), at.clock() // DAY
     of = cost.teams(at.engine)
     found = {s: f for s, f in cost.forecasts(at.engine, today).items() if seen is None or of.get(s, "") in seen}
     told = [{"name": s, "team": of.get(s, ""), **cost.forecast_plain(f)} for s, f in sorted(found.items())]
@@ -117,7 +117,8 @@ def apply(at: At, me: Me, body: FileBody) -> dict[str, Any]:
     return {"digest": tariff.digest, "lines": len(tariff.lines)}
 
 
-def _readable(at: Installation, person: str) -> Collection[str] | None:
+def readable(at: Installation, person: str) -> Collection[str] | None:
+    """Return the domains whose cost somebody may read, None for all; `Denied` if there is none."""
     seen = cost.readable(at.model(), person)
     if seen is None or seen:
         return seen

@@ -136,7 +136,7 @@ def shown(at: At, approval: Approval, person: str) -> dict[str, Any]:
     """Return an approval as JSON-ready values, with whether this person may vote on it, or why not."""
     model = at.model()
     open_now = approval.open(at.clock())
-    found = ballot(model.authority, approval, person) if model is not None and open_now else None
+    found = ballot(model.authority, approval, person, now=at.clock()) if model is not None and open_now else None
     state = "expired" if approval.state == "asked" and not open_now else approval.state
     return {
         **asdict(approval),

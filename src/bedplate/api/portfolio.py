@@ -13,6 +13,8 @@ from bedplate.incidents import actions as incidents
 from bedplate.incidents import views as incident_views
 from bedplate.installation import Installation
 from bedplate.kernel.model import OperatingModel
+from bedplate.paths.planning import contracts_now
+from bedplate.paths.sibling import origin_of
 from bedplate.portfolio import actions, views
 from bedplate.portfolio.actions import Assessment
 from bedplate.wire import Because, FileBody, Glass
@@ -40,9 +42,9 @@ def told(found: Assessment) -> dict[str, Any]:
 def plan(at: At, me: Me, body: FileBody) -> dict[str, Any]:  # noqa: ARG001  signed in, nothing more
     """Say how a use case would be scored and tiered, and who would have to accept it."""
     model = model_in_force(at)
-    file = actions.check_use_case(parse(body.text, body.name), model)
+    file = actions.check_use_case(parse(body.text, body.name), model, frozenset(contracts_now(at.engine, at.clock())))
     found = actions.assess_use_case(file, model)
-    stages = model.tiers[found.rating.tier].approvals["accept"]
+    stages = model.owed(found.rating.tier, "accept", at.clock())
     known = {u.subject: u.spec for u in views.use_cases(at.engine)}
     return {
         "kind": "use-case",
@@ -57,8 +59,8 @@ def plan(at: At, me: Me, body: FileBody) -> dict[str, Any]:  # noqa: ARG001  sig
 def propose(at: At, me: Me, body: FileBody) -> dict[str, Any]:
     """Propose a use case; 202 names the approval by which it is accepted."""
     model = model_in_force(at)
-    file = actions.check_use_case(parse(body.text, body.name), model)
-    return told(actions.propose(at.governor, me.person, file, model))
+    file = actions.check_use_case(parse(body.text, body.name), model, frozenset(contracts_now(at.engine, at.clock())))
+    return told(actions.propose(at.governor, me.person, file, model, origin_of(at.engine, file, model)))
 
 
 @router.get("/use-cases")

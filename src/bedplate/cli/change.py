@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from cyclopts import Parameter
 
 from bedplate.errors import InvalidInput, NeedsApproval
 
 from .approvals import waiting
+from .ideas import planned, proposed
 from .output import fields, line, note
 from .server import THERE, Server
 
@@ -17,26 +20,42 @@ if TYPE_CHECKING:
 
     from bedplate.document import Document
     from bedplate.sdk import Client
+    from bedplate.sdk.client import FileKind
 
 HAS_CHANGES = 4
-KINDS = ("operating-model", "use-case", "prices")
+KINDS = ("operating-model", "use-case", "idea", "prices", "data-contract", "vendor")
+ODCS = "DataContract"  # as files of the Open Data Contract Standard say it
 
 
-def plan(file: Path, *, server: Server = THERE) -> int:
+def plan(
+    file: Path,
+    *,
+    days: Annotated[int, Parameter(help="Of calls that an operating model is replayed over; 0: none.")] = 30,
+    server: Server = THERE,
+) -> int:
     """Say what FILE would change, and who must agree.
 
-    Changes nothing. FILE is an operating model, a use case or prices; its `kind:` says which.
+    Changes nothing. FILE is an operating model, a use case, an idea, prices, a data contract or a vendor; its `kind:`
+    says which. An operating model is held against everything on record: tiers, approvals, people, live releases, and
+    the calls of the last days.
     Exit code 4 if there are changes, 0 if there are none.
     """
     found = _read(file)
     client = server.client()
     told = client.plan(found.kind, found.name, found.text)
     if found.kind == "operating-model":
-        server.show(told, lambda: _model_plan(told, file))
+        blast = _blast(client, found, days) if told["changes"] else None
+        server.show({**told, "blast": blast}, lambda: _model_plan(told, file, blast))
         return HAS_CHANGES if told["changes"] else 0
     if found.kind == "prices":
         server.show(told, lambda: _prices_plan(told, file))
         return HAS_CHANGES if told["changes"] else 0
+    if found.kind == "idea":
+        server.show(told, lambda: planned(told, file))
+        return HAS_CHANGES if told["changed"] else 0
+    if found.kind in {"data-contract", "vendor"}:
+        server.show(told, lambda: _entry_plan(told, file))
+        return HAS_CHANGES if told["changed"] else 0
     changes = told["new"] or _differs(client, found.document)
     server.show({**told, "changed": changes}, lambda: _use_case_plan(told, file, changes=changes))
     return HAS_CHANGES if changes else 0
@@ -45,7 +64,7 @@ def plan(file: Path, *, server: Server = THERE) -> int:
 def apply(file: Path, *, server: Server = THERE) -> int:
     """Put FILE in force, once those who must agree did.
 
-    FILE is an operating model, a use case or prices; its `kind:` says which.
+    FILE is an operating model, a use case, an idea, prices, a data contract or a vendor; its `kind:` says which.
     """
     found = _read(file)
     client = server.client()
@@ -58,13 +77,16 @@ def apply(file: Path, *, server: Server = THERE) -> int:
             raise
         server.show({"state": "unchanged"}, lambda: line(f"{file} is in force already"))
         return 0
+    if found.kind == "idea":
+        server.show({"state": "proposed", "idea": told}, lambda: proposed(told))
+        return 0
     server.show({"state": "applied", **told}, lambda: line(f"{file} is in force"))
     return 0
 
 
 @dataclass(frozen=True)
 class _File:
-    kind: Literal["operating-model", "use-case", "prices"]
+    kind: FileKind
     name: str
     text: str
     document: Document
@@ -78,6 +100,7 @@ def _read(path: Path) -> _File:
     text = read_text(path)
     document = parse(text, str(path))
     kind = document.root.get("kind")
+    kind = "data-contract" if kind == ODCS else kind
     if kind not in KINDS:
         raise InvalidDocument([document.complain(["kind"], f"expected one of: {', '.join(KINDS)}; found {kind!r}")])
     return _File(cast("Any", kind), str(path)[-200:], text, document)
@@ -103,7 +126,16 @@ def _proposed(found: _File) -> Mapping[str, Any] | None:
     return found.document.read(OperatingModelFile).plain()
 
 
-def _model_plan(told: Mapping[str, Any], file: Path) -> None:
+def _blast(client: Client, found: _File, days: int) -> dict[str, Any] | None:
+    """Ask what else it would change; None while no operating model is in force."""
+    if client.get("/api/model")["model"] is None:
+        return None
+    return client.post("/api/model/blast", {"name": found.name, "text": found.text, "days": days})
+
+
+def _model_plan(told: Mapping[str, Any], file: Path, blast: Mapping[str, Any] | None) -> None:
+    from .blast import radius
+
     bodies = {"policy": "board", "technical": "coe"}
     lines: dict[tuple[str, str, str], list[str]] = {}
     for change in told["changes"]:
@@ -117,6 +149,8 @@ def _model_plan(told: Mapping[str, Any], file: Path) -> None:
             line(f"~ {path}: {before} → {after}   ({' and '.join(needs)})", style="yellow")
     if told["changes"]:
         line(f"{len(lines)} {'change' if len(lines) == 1 else 'changes'}; must agree: {' and '.join(told['needs'])}")
+        if blast is not None:
+            radius(blast)
         note(f"Nothing was changed. Go on with: bedplate apply {file}")
     else:
         line("no changes")
@@ -135,6 +169,17 @@ def _prices_plan(told: Mapping[str, Any], file: Path) -> None:
     if not told["changes"]:
         line("no changes")
     elif not told["refused"]:
+        note(f"Nothing was changed. Go on with: bedplate apply {file}")
+
+
+def _entry_plan(told: Mapping[str, Any], file: Path) -> None:
+    """Say what becomes of a data contract, or of a vendor on the register."""
+    other = ("~", "changed", "yellow") if told["changed"] else (" ", "unchanged", "")
+    word = ("+", "new", "green") if told["new"] else other
+    line(f"{word[0]} {told['kind']} {told['id']}: {word[1]}", style=word[2])
+    if told["kind"] == "data-contract":
+        fields({"checks": ", ".join(c["name"] for c in told["checks"]), "named by": ", ".join(told["affected"])})
+    if told["changed"]:
         note(f"Nothing was changed. Go on with: bedplate apply {file}")
 
 

@@ -26,23 +26,33 @@ from bedplate.errors import (
 
 from . import (
     approvals,
+    bodies,
     change,
     content,
+    contracts,
     cost,
     doctor,
     evals,
     evidence,
     feedback,
+    flow,
     gateway,
+    ideas,
     incidents,
+    maturity,
     organisation,
     paths,
     people,
+    planning,
     portfolio,
     prompts,
     releases,
+    shadow,
     up,
+    upgrade,  # noqa: F401  it adds a command to `path`
     upstreams,
+    value,
+    vendors,
 )
 from .output import note, print_json
 
@@ -94,11 +104,14 @@ def demo(
 
 _COMMANDS: Mapping[str, tuple[Any, ...]] = {
     "Begin": (demo, organisation.init, up.up, doctor.doctor),
-    "People": (people.invite, people.login, people.logout, people.whoami, people.password),
+    "People": (people.invite, people.login, people.logout, people.whoami, people.password, bodies.people_app),
     "Govern": (
         change.plan,
         change.apply,
+        maturity.maturity_app,
         portfolio.status,
+        ideas.idea_app,
+        planning.portfolio_app,
         approvals.approvals,
         approvals.approve,
         approvals.refuse,
@@ -120,9 +133,16 @@ _COMMANDS: Mapping[str, tuple[Any, ...]] = {
         gateway.calls,
         gateway.call,
         content.content_app,
+        contracts.contract_app,
         upstreams.upstreams,
+        vendors.vendor_app,
         feedback.feedback_app,
         cost.cost_app,
+        shadow.discover,
+        shadow.shadow_app,
+        value.value_app,
+        value.board_app,
+        flow.flow_app,
     ),
     "Prove": (evidence.prove, evidence.verify, evidence.keys),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from bedplate.errors import Denied, NeedsApproval, Tampered
-from bedplate.paths.path import hand_written
+from bedplate.paths.path import hand_written, lines_of
 
 from .folder import read_folder
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from bedplate.sdk import Client
 
 FIRST, SECOND = "hr-policy-assistant", "benefits-assistant"
+PURPOSE = "Answers employees' questions about pension, insurance and cars, with a citation for every sentence."
+TENTH = 10  # what people do by hand for a sibling is at most this part of what the first took
 COVERED = "How many days of annual leave do I get?"
 PATIENCE_S = 30
 
@@ -37,6 +40,21 @@ def must(true: object, what: str) -> None:
         raise StoryFailed(what)
 
 
+@dataclass(frozen=True)
+class Effort:
+    """What people did for a use case until it was live."""
+
+    seconds: float
+    lines: int  # in its folder, sources aside
+    written: int  # lines and answers by hand
+    steps: int  # commands and votes
+
+    @property
+    def by_hand(self) -> int:
+        """Lines, answers, commands and votes together."""
+        return self.written + self.steps
+
+
 class Story:
     """One run of the ten steps, in a workspace of its own."""
 
@@ -49,7 +67,8 @@ class Story:
         self._key = ""
         self._http = urllib3.PoolManager(retries=False)
         self._began = time.monotonic()
-        self._lines: dict[str, tuple[float, int, int]] = {}
+        self._took: dict[str, Effort] = {}
+        self._steps = 0  # commands and votes, since a use case was begun
 
     def tell(self) -> None:
         """Tell all ten steps; `StoryFailed` at the first that does not hold."""
@@ -92,6 +111,7 @@ class Story:
     # 2 ------------------------------------------------------------------------------------------------------------
 
     def _proposed(self) -> None:
+        self._began, self._steps = time.monotonic(), 0
         folder = self._folder / FIRST
         shutil.copytree(self._examples / FIRST, folder, ignore=shutil.ignore_patterns("*-supplement*"))
         shutil.copytree(self._examples / "handbook", folder / "handbook")
@@ -108,6 +128,7 @@ class Story:
         )
         for reason in found["reasons"]:
             self._say.print(f"  {reason}")
+        self._steps += 1
         approval = self._asked(lambda: self._as["leo.fischer"].apply("use-case", "use-case.yaml", text))
         self._vote("leo.fischer", approval, refused="may not")
         self._vote("hanna.osei", approval)
@@ -143,7 +164,8 @@ class Story:
     def _released(self) -> None:
         self._pending = self._release(FIRST)
 
-    def _release(self, name: str) -> str:
+    def _release(self, name: str, expected: str = "waiting") -> str:
+        self._steps += 1
         made = self._as["leo.fischer"].release(name, read_folder(self._folder / name, {}))
         self._say.print(
             f"Release {made['number']}, digest {made['release'][:16]}… Answered by: [bold]{made['answered_by']}[/]"
@@ -165,7 +187,7 @@ class Story:
             colour = "green" if line["state"] == "proven" else "red"
             table.add_row(line["control"], f"[{colour}]{line['state']}[/]", line["fix"] or line["summary"])
         self._say.print(table)
-        must(made["state"] == "waiting", f"the release of {name} passes its gate and waits for approval")
+        must(made["state"] == expected, f"the release of {name} passes its gate and is {expected}")
         return str(made["approval"])
 
     def _approved(self) -> None:
@@ -176,10 +198,10 @@ class Story:
         self._say.print(f"{FIRST} is live, rung {case['rung']}, release {case['release'][:16]}…")
         self._measure(FIRST, {})
 
-    def _measure(self, name: str, inherited: dict[str, str]) -> None:
+    def _measure(self, name: str, inherited: dict[str, str], answers: int = 0) -> None:
         files = {n: t for n, t in read_folder(self._folder / name, {}).items() if not n.startswith("handbook/")}
-        lines = sum(1 for text in files.values() for line in text.splitlines() if line.strip())
-        self._lines[name] = (time.monotonic() - self._began, lines, hand_written(files, inherited))
+        written = hand_written(files, inherited) + answers
+        self._took[name] = Effort(time.monotonic() - self._began, lines_of(files), written, self._steps)
 
     # 7, 8 ---------------------------------------------------------------------------------------------------------
 
@@ -272,29 +294,51 @@ class Story:
     # 10 -----------------------------------------------------------------------------------------------------------
 
     def _path(self) -> None:
-        path = self._as["mara.quinn"].publish_path(FIRST)
-        self._say.print(f"path {path['path']} version {path['version']} published")
-        self._began = time.monotonic()
-        inherited = self._as["leo.fischer"].start_from(FIRST, SECOND, "Benefits assistant")["files"]
-        folder = self._folder / SECOND
-        for name, text in inherited.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(text, encoding="utf-8")
-        self._say.print(f"bedplate new {SECOND} --from {FIRST}: {', '.join(sorted(inherited))}")
-        shutil.copytree(self._examples / "handbook-supplement", folder / "handbook")
-        self._add_cases(SECOND)
-        self._accept(SECOND, folder)
-        self._vote("hanna.osei", self._release(SECOND))
-        self._measure(SECOND, inherited)
+        declared = (self._examples / "paths" / f"{FIRST}.yaml").read_text(encoding="utf-8")
+        approval = self._asked(lambda: self._as["mara.quinn"].publish_path(FIRST, declared))
+        self._vote("jonas.weber", approval)
+        self._vote("hanna.osei", approval)
+        path = self._as["mara.quinn"].get(f"/api/paths/{FIRST}")
+        self._say.print(f"path {FIRST} version {path['version']} published: its siblings were agreed to beforehand")
+        self._began, self._steps = time.monotonic(), 0
+        inherited = self._sibling(FIRST)
+        self._measure(SECOND, inherited, answers=2)  # title and purpose
+        owed = self._as["leo.fischer"].owed(SECOND)
+        must(not owed["votes"] and not owed["deviations"], "the second use case stays inside the path's envelope")
         key = str(self._as["leo.fischer"].issue_key(SECOND, "demonstration")["key"])
         status, _, body = self._ask("How much does Harbour Mutual pay into my pension?", key)
         must(status == 200, "the second use case answers")  # noqa: PLR2004  HTTP's own number
         self._say.print(Panel(body["choices"][0]["message"]["content"], title="the second use case answers"))
-        table = Table("use case", "seconds to live", "lines in its folder", "of them written by hand")
-        for name, (seconds, lines, written) in self._lines.items():
-            table.add_row(name, f"{seconds:.1f}", str(lines), str(written))
+        self._compared()
+
+    def _sibling(self, path: str) -> dict[str, str]:
+        """Start from the path, add what is the sibling's own, and release: nobody is asked again."""
+        leo = self._as["leo.fischer"]
+        inherited: dict[str, str] = leo.start_from(path, SECOND, "Benefits assistant", {"purpose": PURPOSE})["files"]
+        folder = self._folder / SECOND
+        for name, text in inherited.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        leo.apply("use-case", "use-case.yaml", inherited["use-case.yaml"])
+        self._steps += 1  # `bedplate new` does all of that
+        self._say.print(f"bedplate new {SECOND} --from {path}: {', '.join(sorted(inherited))}; accepted without a vote")
+        shutil.copytree(self._examples / "handbook-supplement", folder / "handbook")
+        own = (self._examples / SECOND / "evals-own.yaml").read_text(encoding="utf-8")
+        with (folder / "evals.yaml").open("a", encoding="utf-8") as file:
+            file.write(own)
+        must(self._release(SECOND, "live") == "", "inside the envelope, a release that passes its gate is live")
+        return inherited
+
+    def _compared(self) -> None:
+        table = Table("use case", "seconds to live", "lines in its folder", "written by hand", "commands and votes")
+        for name, took in self._took.items():
+            table.add_row(name, f"{took.seconds:.1f}", str(took.lines), str(took.written), str(took.steps))
         self._say.print(table)
-        must(self._lines[SECOND][2] < self._lines[FIRST][2], "the second use case takes fewer hand-written lines")
+        first, second = self._took[FIRST].by_hand, self._took[SECOND].by_hand
+        self._say.print(f"By hand, lines and steps together: {first} for the first, {second} for its sibling")
+        must(
+            second * TENTH <= first, f"a sibling takes a tenth of the first by hand, at most: {second} against {first}"
+        )
 
     # ---------------------------------------------------------------------------------------------------------------
 
@@ -314,6 +358,7 @@ class Story:
             self._say.print(f"  {person} [red]may not[/]: {no.message}")
             return
         must(not refused, f"{person} must not be able to vote")
+        self._steps += 1
         seat = found["votes"][-1]["seat"]
         self._say.print(f"  {person} [green]agrees[/] as {seat}" + (" → done" if found["state"] == "spent" else ""))
 

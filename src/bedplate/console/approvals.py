@@ -17,6 +17,7 @@ from bedplate.releases import views as release_views
 from bedplate.releases.governance import GO_LIVE
 from bedplate.store.reads import read_blob
 
+from . import model as model_page
 from .conversation import conversation
 from .problem import Problem, problem_of
 from .visit import PAGE, Page, Visit
@@ -70,7 +71,7 @@ def shown(visit: Visit, approval: Approval, model: OperatingModel | None) -> Ask
     """Look at an approval as the person who asks."""
     at, now = visit.at, visit.at.clock()
     open_now = approval.open(now)
-    found = ballot(model.authority, approval, visit.by) if model is not None and open_now else None
+    found = ballot(model.authority, approval, visit.by, now=now) if model is not None and open_now else None
     kind, _, name = approval.subject.partition("/")
     standing = at.follower.snapshot.standings.get(approval.subject)
     return Asked(
@@ -145,6 +146,7 @@ def _one(visit: Visit, problem: Problem | None) -> Response:
     status = problem.status if problem else 200
     asked = shown(visit, approval, model)
     told |= {"answers": approval.action == GIVE.name, "said": _answer(visit, approval)}
+    told["radius"] = model_page.section(visit, approval)
     return visit.show("approval.html", status, asked=asked, gate=gate, changes=changes, evals=evals, **told)
 
 

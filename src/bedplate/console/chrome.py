@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import bedplate
+from bedplate.paths.bottleneck import signalled
 from bedplate.people.views import accounts
 
 if TYPE_CHECKING:
+    from bedplate.kernel.model import OperatingModel
+    from bedplate.paths.bottleneck import Bottleneck
+
     from .visit import Visit
 
 PLACES = (
     ("/", "Home"),
     ("/use-cases", "Use cases"),
     ("/approvals", "Approvals"),
+    ("/people", "People"),
     ("/incidents", "Incidents"),
     ("/calls", "Calls"),
     ("/guardrails", "Guardrails"),
@@ -21,7 +26,16 @@ PLACES = (
     ("/cost", "Cost"),
     ("/prompts", "Prompts"),
     ("/evals", "Evals"),
+    ("/flow", "Flow"),
     ("/ledger", "Ledger"),
+)
+# In which order the places stand, and under which heading; what is in none stands last.
+GROUPS = (
+    ("", ("/", "/board")),
+    ("Portfolio", ("/portfolio", "/ideas", "/use-cases", "/value", "/paths", "/vendors")),
+    ("Decide", ("/approvals", "/people", "/flow", "/maturity", "/model", "/shadow")),
+    ("Run", ("/incidents", "/calls", "/guardrails", "/prompts", "/evals", "/data", "/upstreams", "/cost")),
+    ("Prove", ("/ledger",)),
 )
 
 
@@ -33,7 +47,7 @@ def of(visit: Visit) -> dict[str, Any]:
         "me": visit.me,
         "theme": theme if theme in {"light", "dark"} else "",
         "version": bedplate.__version__,
-        "places": [(href, name, _within(path, href)) for href, name in PLACES] if visit.me is not None else [],
+        "places": _grouped(path) if visit.me is not None else [],
         "now": at.clock(),
         "organisation": "",
         "posture": "",
@@ -56,6 +70,8 @@ def of(visit: Visit) -> dict[str, Any]:
     for subject, standing in at.follower.snapshot.standings.items():
         if now < standing.glass_until:
             banners.append(f"Break-glass is open for {subject}: its changes pass without approval for now.")
+    if model is not None and _steers(model, visit.me.person):
+        banners += [_piled(found) for found in signalled(at.engine, now)]
     people = {a["person"]: a["name"] for a in accounts(at.engine)}
     if model is not None:
         people |= {p.id: p.name for p in model.authority.people.values()}
@@ -68,6 +84,28 @@ def of(visit: Visit) -> dict[str, Any]:
         "banners": banners,
         "upstreams": [upstream.name for upstream in at.upstreams.values()],
     }
+
+
+def _grouped(path: str) -> list[tuple[str, list[tuple[str, str, bool]]]]:
+    """Return the places by heading, each with its name and whether it is the one that is looked at."""
+    names = dict(PLACES)
+    listed = [(heading, [href for href in hrefs if href in names]) for heading, hrefs in GROUPS]
+    known = {href for _, hrefs in listed for href in hrefs}
+    listed.append(("More", [href for href in names if href not in known]))
+    return [(head, [(href, names[href], _within(path, href)) for href in hrefs]) for head, hrefs in listed if hrefs]
+
+
+def _steers(model: OperatingModel, person: str) -> bool:
+    known = model.authority.people.get(person)
+    return known is not None and any(seat.body in {"board", "coe"} for seat in known.seats)
+
+
+def _piled(found: Bottleneck) -> str:
+    """Tell board and CoE of a bottleneck."""
+    name = {"board": "The board", "coe": "The CoE"}[found.body]
+    backlog = f"{found.waiting} decisions wait, {found.grown} more than {found.weeks} weeks ago"
+    seen = f"{found.sightings} sightings of unregistered AI came in four weeks"
+    return f"{name} is the bottleneck: {backlog}, and {seen}. See Flow for what delegating would do."
 
 
 def _within(path: str, href: str) -> bool:

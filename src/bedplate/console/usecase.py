@@ -47,6 +47,7 @@ def use_case(visit: Visit) -> Response:
         case=case,
         state=chart.state_of(case),
         plan=model.plan(case.tier) if model is not None else None,
+        owed=model.owed(case.tier, "release", at.clock()) if model is not None and case.tier in model.tiers else (),
         made=made,
         gate=gate,
         no_gate=no_gate,

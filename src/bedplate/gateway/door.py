@@ -66,6 +66,7 @@ class Door:
         try:
             key = snapshot.known(secret, self._p.clock())
         except Unauthenticated as error:
+            self._p.noticed("key", secret, "", "live")
             return Answer(401, [], json_bytes(dialect.error(401, str(error), error.code, (), "")))
         recipe = snapshot.recipes.get(key.subject)
         trace = Trace(self._p.identify(), key.subject, f"key/{key.id}", "live", self._p.clock(), sha256(content))
@@ -78,7 +79,11 @@ class Door:
 
     def identified(self, secret: str) -> tuple[str, str]:
         """Return a key's use case and the key as records name it; `Unauthenticated` if it is unknown or has ended."""
-        key = self._p.follower.snapshot.known(secret, self._p.clock())
+        try:
+            key = self._p.follower.snapshot.known(secret, self._p.clock())
+        except Unauthenticated:
+            self._p.noticed("key", secret, "", "observed")
+            raise
         return key.subject, f"key/{key.id}"
 
     def judged(self, trace: Trace, model: str, dialect: Dialect = CHAT) -> tuple[Reason, ...]:
@@ -320,6 +325,8 @@ class Door:
         verdict = decide(case, self._controls(case))
         if isinstance(verdict, Allow):
             return ()
+        if action is CALL and recipe is not None and facts["named"] == "no":
+            self._p.noticed("model", request.model, trace.subject, trace.route)
         return verdict.reasons
 
     def _controls(self, case: Case) -> tuple[Control, ...]:

@@ -108,3 +108,4 @@ class Parts:
     kept: Keep = _nothing_kept
     render: Render = _nothing_released
     verify: Callable[[str, str], tuple[str, str, bool]] = lambda _release, _header: ("", "", False)
+    noticed: Callable[[str, str, str, str], None] = lambda _kind, _text, _where, _route: None  # who is not on record

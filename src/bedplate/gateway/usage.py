@@ -159,6 +159,15 @@ class Usage:
         return True
 
 
+def used(engine: Engine, first: int, last: int) -> dict[str, tuple[int, int, int]]:
+    """Return the live calls, tokens and nano-dollars of days (since the epoch, both included), by subject."""
+    columns = [func.sum(usage.c[name]) for name in ("calls", "tokens_in", "tokens_out", "cost_nano")]
+    query = select(usage.c.subject, *columns).where(usage.c.day.between(first, last), usage.c.route == LIVE)
+    with engine.connect() as connection:
+        rows = connection.execute(query.group_by(usage.c.subject)).all()
+    return {str(s): (int(calls), int(given) + int(got), int(nano)) for s, calls, given, got, nano in rows}
+
+
 def day_text(day: int) -> str:
     """Write a day since the epoch as `2026-11-23`."""
     return date.fromordinal(_ORDINAL + day).isoformat()

@@ -37,7 +37,7 @@ class Happening:
     subject: str
     title: str
     cause: str
-    severity: str  # breach, harm or unproven
+    severity: str  # breach, harm, unproven or owner
     evidence: bytes
 
 
@@ -84,7 +84,7 @@ def escalate(governor: Governor, by: str, late: Late) -> int:
         act.record("incidents.incident.escalated", {**data, "due": late.due}, on=late.id)
         standing, plan = act.case.standing, act.case.plan
         if step == 1 and standing is not None and plan is not None:
-            rung = rung_overdue(plan, standing.rung)
+            rung = rung_overdue(plan, late.severity, standing.rung)
             if rung < standing.rung:
                 act.record("incidents.rung.lowered", {"incident": late.id, "rung": rung.name.lower()})
     return step

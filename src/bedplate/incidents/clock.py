@@ -9,7 +9,7 @@ from bedplate.kernel.clock import DAY
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DUE: Mapping[str, int] = {"breach": 7 * DAY, "harm": 2 * DAY, "unproven": 2 * DAY}  # time to resolve, by what happened
+DUE: Mapping[str, int] = {"breach": 7 * DAY, "harm": 2 * DAY, "unproven": 2 * DAY, "owner": 14 * DAY}  # time to resolve
 
 
 def due(severity: str, opened_at: int) -> int:

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 
 def _owed(case: Case) -> tuple[Stage, ...]:
-    if case.plan is None:
-        raise ValueError("no tier, so nobody to ask")
-    return case.plan.approvals["resume"]
+    return case.owed("resume")
 
 
 def weighing(case: Case) -> dict[str, Value]:

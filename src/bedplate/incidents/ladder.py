@@ -8,6 +8,7 @@ from bedplate.kernel.approval import Body, Stage
 from bedplate.kernel.standing import Rung
 
 UNPROVEN = "unproven"  # a control let a synthetic violation pass: nobody was harmed, and nothing measured
+OWNER = "owner"  # whoever owns it holds no owner's seat any more, or lacks a competence that it needs
 ASSURED = 3  # from this tier on an unproven control means that a person decides
 
 OVERDUE = "overdue"  # what a plan may say on top: where an incident leads that nobody settled in time
@@ -21,16 +22,21 @@ def rung_after(plan: TierPlan | None, severity: str, now: Rung, open_breaches: i
     """Return the rung to go to. Each further breach while one is open goes one rung lower than the plan says."""
     if plan is None:
         return Rung.OFF
+    if severity == OWNER:
+        return now  # nothing went wrong yet: the clock runs until somebody answers for it again
     if severity == UNPROVEN:
         return min(now, Rung.PROPOSE) if plan.tier >= ASSURED else now
     planned = Rung[plan.ladder.get(severity, "off").upper()]
     return Rung(max(0, min(now, planned - open_breaches)))
 
 
-def rung_overdue(plan: TierPlan, now: Rung) -> Rung:
-    """Return the rung on which an incident leaves a use case that nobody settled in time; the same if none is said."""
-    planned = plan.ladder.get(OVERDUE)
-    return now if planned is None else min(now, Rung[planned.upper()])
+def rung_overdue(plan: TierPlan, severity: str, now: Rung) -> Rung:
+    """Return the rung on which an incident leaves a use case that nobody settled in time; the same if none is said.
+
+    Where nobody answers for it, it does not act by itself whatever the plan says.
+    """
+    planned = plan.ladder.get(OVERDUE, "propose" if severity == OWNER else "")
+    return now if not planned else min(now, Rung[planned.upper()])
 
 
 def above(model: OperatingModel, plan: TierPlan, domain: str, owner: str) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Posture = Literal["standard", "solo"]
 OPERATOR = "operator"  # whoever has the host: may invite people and found, never approves
+FOR = " for "  # between a seat and the person in whose place it was voted from
 SYSTEM = "system"  # the worker: may measure, lower rungs and open incidents, never raises or approves
 
 
@@ -37,12 +38,38 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class StandIn:
+    """Somebody who votes in an absent person's place from one moment until another, in microseconds."""
+
+    id: str
+    absent: str
+    person: str
+    since: int
+    until: int
+
+    def active(self, now: int) -> bool:
+        """Tell whether it counts now."""
+        return self.since <= now < self.until
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """Why a person must not decide about a domain, a use case or a vendor: a conflict of interest that was declared."""
+
+    person: str
+    about: str  # domain/ID, usecase/ID or vendor/ID
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Authority:
     """People and permissions in force. `rules` maps a permission to seat patterns ("coe.*", "domain.owner")."""
 
     people: Mapping[str, Person]
     rules: Mapping[str, tuple[str, ...]]
     posture: Posture = "standard"
+    stand_ins: tuple[StandIn, ...] = ()
+    interests: tuple[Interest, ...] = ()
 
     def allowed(self, actor: str, permission: str, domain: str) -> bool:
         """Tell whether the actor holds a seat that a rule names; a domain seat counts in its own domain only."""
@@ -52,7 +79,7 @@ class Authority:
         person = self.people.get(actor)
         if person is None:
             return False
-        return any(_matches(pattern, seat, domain) for pattern in patterns for seat in person.seats)
+        return any(fits(pattern, seat, domain) for pattern in patterns for seat in person.seats)
 
     def who(self, permission: str, domain: str) -> tuple[str, ...]:
         """List the people that `allowed` would let through, for the fix of a refusal."""
@@ -72,6 +99,10 @@ class Authority:
         """List the people who hold a voting seat for this stage."""
         return tuple(sorted(p for p in self.people if self.seat_for(p, stage, domain)))
 
+    def absent_for(self, person: str, now: int) -> tuple[str, ...]:
+        """List the people in whose place somebody may vote now."""
+        return tuple(s.absent for s in self.stand_ins if s.person == person and s.active(now))
+
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
@@ -80,6 +111,12 @@ class Ballot:
     stage: int
     seat: Seat
     solo: bool
+    absent: str = ""  # in whose place
+
+    @property
+    def place(self) -> str:
+        """The seat as it is recorded with the vote."""
+        return f"{self.seat}{FOR}{self.absent}" if self.absent else str(self.seat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +127,17 @@ class Barred:
     fix: str
 
 
-def ballot(authority: Authority, approval: Approval, person: str, *, owner: str = "") -> Ballot | Barred:
+def ballot(authority: Authority, approval: Approval, person: str, *, owner: str = "", now: int = 0) -> Ballot | Barred:
     """Find the stage this person may vote in. Requester ≠ approver, owner ≠ approver, one stage a person.
 
     Owners are who owned the subject when it was asked, who would own it once granted, and `owner`, who owns it now.
+    Whoever stands in for somebody absent is bound by what binds either of them, and a seat is voted from once.
     """
-    conflict = _conflict(approval, person, owner)
+    conflict = _conflict(authority, approval, person, owner)
     if conflict and authority.posture != "solo":
         return Barred(conflict, "ask somebody else of the body: " + _names(authority, approval))
+    if _represented(approval, person):
+        return Barred(f"somebody voted in {person}'s place already", _names(authority, approval))
     waived = bool(conflict)
     if any(v.person == person for v in approval.votes):
         if authority.posture != "solo":
@@ -109,16 +149,37 @@ def ballot(authority: Authority, approval: Approval, person: str, *, owner: str 
         seat = authority.seat_for(person, stage, approval.domain)
         if seat is not None:
             return Ballot(index, seat, waived)
+        for absent in authority.absent_for(person, now):
+            seat = authority.seat_for(absent, stage, approval.domain)
+            if seat is not None and not _bound(authority, approval, absent, owner):
+                return Ballot(index, seat, waived, absent)
     lacking = ", ".join(f"{s.body} ({s.decides})" for _, s, _ in approval.missing())
     return Barred(f"{person} holds no seat that may decide this; it waits for {lacking}", _names(authority, approval))
 
 
-def _conflict(approval: Approval, person: str, owner: str) -> str:
+def _conflict(authority: Authority, approval: Approval, person: str, owner: str) -> str:
     if person == approval.requester:
         return f"{person} asked for this; nobody approves their own request"
     if person in {approval.owner, approval.facts.get("owner"), owner}:
         return f"{person} owns {approval.subject}; an owner never approves their own asset"
+    vendors = approval.facts.get("vendors")
+    about = {approval.subject, f"domain/{approval.domain}"}
+    about |= {f"vendor/{name}" for name in vendors} if isinstance(vendors, list) else set()
+    declared = next((i for i in authority.interests if i.person == person and i.about in about), None)
+    if declared is not None:
+        return f"{person} has declared a conflict of interest about {declared.about}: {declared.why}"
     return ""
+
+
+def _bound(authority: Authority, approval: Approval, absent: str, owner: str) -> bool:
+    """Tell whether nobody may vote in this person's place: they voted, were voted for, or might not vote themselves."""
+    voted = any(v.person == absent for v in approval.votes) or _represented(approval, absent)
+    return voted or bool(_conflict(authority, approval, absent, owner))
+
+
+def _represented(approval: Approval, person: str) -> bool:
+    """Tell whether somebody voted in this person's place."""
+    return any(v.seat.endswith(f"{FOR}{person}") for v in approval.votes)
 
 
 def _names(authority: Authority, approval: Approval) -> str:
@@ -129,7 +190,8 @@ def _names(authority: Authority, approval: Approval) -> str:
     return "who can: " + (", ".join(names) if names else "nobody yet; give somebody a seat in the operating model")
 
 
-def _matches(pattern: str, seat: Seat, domain: str) -> bool:
+def fits(pattern: str, seat: Seat, domain: str) -> bool:
+    """Tell whether a pattern such as "coe.*" means this seat. A domain's seat counts in that domain only."""
     body, _, role = pattern.partition(".")
     if seat.body != body or role not in {"*", seat.role}:
         return False

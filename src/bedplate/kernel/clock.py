@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
 Clock = Callable[[], int]
@@ -23,6 +23,11 @@ def rfc3339(at: int) -> str:
 @lru_cache(maxsize=64)  # a busy gateway writes the same second thousands of times
 def _second(second: int) -> str:
     return (EPOCH + second * SECOND * MICROSECOND).replace(tzinfo=None).isoformat(timespec="seconds")
+
+
+def day_of(text: str, *, after: int = 0) -> int:
+    """Return when a day such as 2027-01-31 begins in UTC, or the one so many days after; `ValueError` if it is none."""
+    return (date.fromisoformat(text).toordinal() - EPOCH.toordinal() + after) * DAY
 
 
 def parse_rfc3339(text: str) -> int:

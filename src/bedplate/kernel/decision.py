@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .control import Control, Fail, Pass
+from .origin import unmet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +31,9 @@ class Case:
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     age: int = 0
     founding: bool = False  # the model is only proposed; none is in force
+    voter: Standing | None = None  # what is known of whoever votes
+    origin: Standing | None = None  # of the golden path that the attempt says it was made from
+    source: Standing | None = None  # of the use case from which that path was taken
     live: int | None = None  # use cases live beside the subject; counted for a release only
 
     plan: TierPlan | None = field(init=False, compare=False)  # what the tier compiles to; None while there is no tier
@@ -40,6 +44,13 @@ class Case:
         if self.model is not None and self.standing is not None:
             plan = self.model.plan(self.standing.tier)
         object.__setattr__(self, "plan", plan)
+
+    def owed(self, what: str, tier: int = 0) -> tuple[Stage, ...]:
+        """Return who must agree to this of the subject's tier, or of the one named; `ValueError` if there is none."""
+        rated = tier or (self.standing.tier if self.standing is not None else 0)
+        if self.model is None or self.model.plan(rated) is None:
+            raise ValueError("no operating model or no tier, so nobody to ask")
+        return self.model.owed(rated, what, self.now)
 
     @property
     def domain(self) -> str:
@@ -105,7 +116,7 @@ def decide(case: Case, controls: tuple[Control, ...]) -> Verdict:
     except Exception as broken:  # noqa: BLE001  whoever must agree is unknown: the door stays shut
         return Deny((_broken("approvals", broken),))
     if not stages:
-        return Allow(names)
+        return Allow(names, uses=_granted(case))
     if case.approval is not None and case.approval.usable(case.attempt.digest, case.now):
         if case.approval.stages == stages and case.approval.subject == case.attempt.subject:
             return Allow(names, uses=case.approval.id)
@@ -114,7 +125,7 @@ def decide(case: Case, controls: tuple[Control, ...]) -> Verdict:
         )
     if case.standing is not None and case.now < case.standing.glass_until:
         return Allow(names, glass=True)
-    return Ask(stages, (_agreement(stages),))
+    return Ask(stages, (_agreement(stages), *_uncovered(case)))
 
 
 def _unlawful(case: Case) -> Reason | None:
@@ -160,6 +171,18 @@ def _broken(name: str, broken: Exception) -> Reason:
     return Reason(
         name, f"{name} could not be checked: {type(broken).__name__}", "see the server's log; calls stay refused"
     )
+
+
+def _granted(case: Case) -> str:
+    """Name the approval that was asked for before nothing was owed any more: it is spent like any other."""
+    given = case.approval
+    usable = given is not None and given.subject == case.attempt.subject
+    return given.id if given is not None and usable and given.usable(case.attempt.digest, case.now) else ""
+
+
+def _uncovered(case: Case) -> tuple[Reason, ...]:
+    why = unmet(case)
+    return (Reason("pre-approval", why, "see what is owed, and why: `bedplate path owed`"),) if why else ()
 
 
 def _agreement(stages: tuple[Stage, ...]) -> Reason:

@@ -44,21 +44,22 @@ CONTINUE = Action(
 
 def cast_by(case: Case) -> Ballot:
     """Return the ballot that this voter may cast; `ValueError` where the separation of duties bars it."""
-    found = _ballot(case)
+    found = vote_of(case)
     if isinstance(found, Barred):
         raise ValueError(found.reason)  # noqa: TRY004  nothing of a wrong type
     return found
 
 
-def _ballot(case: Case) -> Ballot | Barred:
+def vote_of(case: Case) -> Ballot | Barred:
+    """Find the ballot that the voter may cast, or what bars it."""
     if case.question is None or case.model is None:
         raise ValueError("a vote answers an approval, under an operating model")
     owner = case.standing.owner if case.standing is not None else ""
-    return ballot(case.model.authority, case.question, case.attempt.actor, owner=owner)
+    return ballot(case.model.authority, case.question, case.attempt.actor, owner=owner, now=case.now)
 
 
 def _separated(case: Case) -> Finding:
-    found = _ballot(case)
+    found = vote_of(case)
     return Fail(found.reason, found.fix) if isinstance(found, Barred) else Pass()
 
 

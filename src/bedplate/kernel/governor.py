@@ -18,11 +18,13 @@ from .control import Control, owed
 from .decision import Allow, Ask, Case, Deny, Reason, Verdict, decide
 from .event import Data, Draft, Event, Value
 from .governance import BREAK_GLASS, EXPIRE, VOTE, cast_by
+from .origin import SOURCE, claimed, pre_approval, subject_of, unmet
 
 if TYPE_CHECKING:
     from .identity import Identities
     from .ledger import Ledger, Transaction
     from .manifest import Catalogue
+    from .standing import Standing
 
 MAX_WAITING = 20  # questions that wait side by side
 MAX_GLASS = 24 * 3600 * SECOND
@@ -93,7 +95,9 @@ class Governor:
             raise denied(verdict)
         if isinstance(verdict, Ask):
             raise NeedsApproval(
-                f"{_who(verdict.stages)} must agree to this first", approval=asked, hint=f"bedplate approvals {asked}"
+                f"{_who(verdict.stages)} must agree to this first" + _because(verdict),
+                approval=asked,
+                hint=f"bedplate approvals {asked}",
             )
 
     def judge(self, by: str, action: Action, on: str, facts: Data | None = None) -> tuple[Case, Verdict]:
@@ -110,7 +114,12 @@ class Governor:
             approval = self._votable(tx, approval_id)
             attempt = Attempt(VOTE, by, approval_id, {"approval": approval.digest, "domain": approval.domain})
             self._not_done_before(tx, request, attempt)
-            case = replace(self.case(tx, attempt), question=approval, standing=tx.standing(approval.subject))
+            case = replace(
+                self.case(tx, attempt),
+                question=approval,
+                standing=tx.standing(approval.subject),
+                voter=tx.standing(f"person/{by}"),
+            )
             verdict = decide(case, self.controls(case))
             authz: dict[str, Value] = {"action": VOTE.name, "digest": attempt.digest}
             if isinstance(verdict, Allow):
@@ -171,6 +180,7 @@ class Governor:
         fitting = [a for a in tx.approvals(attempt.subject, attempt.action.name) if a.digest == attempt.digest]
         granted = next((a for a in fitting if a.usable(attempt.digest, self.clock())), None)
         founded = tx.in_force()
+        origin, source = self._origin(tx, attempt)
         digest = str(attempt.facts.get("release", ""))  # evidence is about the content that the attempt names
         return Case(
             attempt=attempt,
@@ -180,8 +190,15 @@ class Governor:
             approval=granted,
             founding=not founded,
             evidence=tx.evidence(attempt.subject, digest) if digest else {},
+            origin=origin,
+            source=source,
             live=tx.live(attempt.subject) if attempt.action.phase == "release" else None,
         )
+
+    def _origin(self, tx: Transaction, attempt: Attempt) -> tuple[Standing | None, Standing | None]:
+        claim = claimed(attempt.facts)
+        origin = tx.standing(subject_of(claim[0])) if claim is not None else None
+        return origin, tx.standing(str(origin.facts.get(SOURCE, ""))) if origin is not None else None
 
     def controls(self, case: Case) -> tuple[Control, ...]:
         """Return the controls owed in this case."""
@@ -194,6 +211,7 @@ class Governor:
             act.record("kernel.approval.spent", {"action": act.attempt.action.name}, on=verdict.uses)
         if verdict.glass:
             authz["glass"] = "yes"
+        authz |= _relied_on(act.case)
         yield act
         for draft in act.drafts:
             self.catalogue.check(draft)
@@ -249,7 +267,7 @@ class Governor:
     def _count(self, approval: Approval, found: Ballot, *, yes: bool, reason: str) -> list[Draft]:
         data: Data = {
             "stage": found.stage,
-            "seat": str(found.seat),
+            "seat": found.place,
             "answer": "yes" if yes else "no",
             "reason": reason,
             "solo": "yes" if found.solo else "no",
@@ -276,6 +294,21 @@ def denied(verdict: Deny) -> Denied:
     """Turn a denial into the error a caller sees."""
     first: Reason = verdict.reasons[0]
     return Denied(first.why, hint=first.fix, reasons=tuple((r.control, r.why, r.fix) for r in verdict.reasons))
+
+
+def _relied_on(case: Case) -> dict[str, Value]:
+    """Name the pre-approval that stood for votes."""
+    claim = claimed(case.attempt.facts)
+    given = pre_approval(case.origin, claim[1]) if claim is not None and not unmet(case) else None
+    if claim is None or given is None:
+        return {}
+    return {"path": f"{claim[0]}@{claim[1]}", "preapproval": given.approval}
+
+
+def _because(verdict: Ask) -> str:
+    """Say why a pre-approval that was claimed does not stand for the votes."""
+    why = [r.why for r in verdict.reasons if r.control == "pre-approval"]
+    return f": {why[0]}" if why else ""
 
 
 def _who(stages: tuple[Stage, ...]) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from .approval import Body, Decides, Stage
-from .authority import Authority, Person, Posture, Seat
+from .authority import Authority, Interest, Person, Posture, Seat, StandIn
+from .clock import day_of
 from .risk import Question, Tier
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from .event import Value
 
 LATER_BUDGETS = ("calls_per_month", "tokens_per_month", "cents_per_day", "cents_per_month", "warn_percent")
-SECTIONS = ("bodies", "delegations", "conflicts", "competences", "money", "portfolio")  # those that may be left out
+OWN: Mapping[Body, Decides] = {"board": "business-risk", "coe": "technical", "domain": "ownership"}
+# Those that may be left out.
+SECTIONS = ("bodies", "delegations", "stand_ins", "conflicts", "competences", "money", "portfolio", "amnesty")
 RETENTION_FLOOR_DAYS = 184  # six months at their longest, 1 March to 1 September; EU AI Act Art. 19(1), 26(6)
 
 
@@ -46,6 +49,18 @@ class TierPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Delegation:
+    """One body's decisions about a tier, handed to another until a moment, in microseconds."""
+
+    id: str
+    tier: int
+    what: tuple[str, ...]  # accept, release, resume
+    giver: Body
+    taker: Body
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
 class OperatingModel:
     """The organisation's rules. `digest` names the exact content that was applied."""
 
@@ -60,11 +75,25 @@ class OperatingModel:
     appetites: Mapping[str, Value] = field(default_factory=dict)
     approval_days: int = 14
     evidence_days: int = 90
+    delegations: tuple[Delegation, ...] = ()
     sections: Mapping[str, Value] = field(default_factory=dict)  # what planes read of it: bodies, money, portfolio …
 
     def plan(self, tier: int) -> TierPlan | None:
         """Return what the tier compiles to; None if the model has no such tier."""
         return self.tiers.get(tier)
+
+    def owed(self, tier: int, what: str, now: int) -> tuple[Stage, ...]:
+        """Return who must agree to something of a tier now, delegations included; `KeyError` if it has no such tier."""
+        stages = list(self.tiers[tier].approvals[what])
+        for given in self.delegations:
+            if given.tier == tier and what in given.what and now < given.until:
+                stages = [_handed(stage, given) for stage in stages]
+        merged: dict[str, Stage] = {}
+        for stage in stages:  # two stages of one body became one: the larger quorum decides
+            known = merged.get(f"{stage.body}/{stage.decides}")
+            if known is None or known.quorum < stage.quorum:
+                merged[f"{stage.body}/{stage.decides}"] = stage
+        return tuple(merged.values())
 
 
 def load(body: Mapping[str, Any], digest: str) -> OperatingModel:
@@ -78,7 +107,16 @@ def load(body: Mapping[str, Any], digest: str) -> OperatingModel:
         organisation=body["organisation"],
         maturity=body["maturity"],
         digest=digest,
-        authority=Authority(people, rules, cast("Posture", body["posture"])),
+        authority=Authority(
+            people,
+            rules,
+            cast("Posture", body["posture"]),
+            tuple(
+                StandIn(s["id"], s["absent"], s["person"], day_of(s["since"]), day_of(s["until"], after=1))
+                for s in body.get("stand_ins", ())
+            ),
+            tuple(Interest(c["person"], c["about"], c["why"]) for c in body.get("conflicts", ())),
+        ),
         questions=tuple(Question(q["id"], q["text"], q["axis"]) for q in body["questions"]),
         matrix={(cell["impact"], cell["autonomy"]): Tier(cell["tier"]) for cell in body["matrix"]},
         tiers={t["tier"]: _tier(t) for t in body["tiers"]},
@@ -86,8 +124,17 @@ def load(body: Mapping[str, Any], digest: str) -> OperatingModel:
         appetites=body["appetites"],
         approval_days=body["approval_days"],
         evidence_days=body["evidence_days"],
+        delegations=tuple(
+            Delegation(d["id"], d["tier"], tuple(d["what"]), d["from_body"], d["to_body"], day_of(d["until"], after=1))
+            for d in body.get("delegations", ())
+        ),
         sections={name: body[name] for name in SECTIONS if name in body},
     )
+
+
+def _handed(stage: Stage, given: Delegation) -> Stage:
+    """Return who decides in this stage's place: whoever takes over decides what is theirs to decide."""
+    return Stage(given.taker, OWN[given.taker], stage.quorum) if stage.body == given.giver else stage
 
 
 def _tier(body: Mapping[str, Any]) -> TierPlan:

@@ -28,6 +28,8 @@ from .evaluation import RED_TEAMED, Examined, attest, record
 from .examiner import Examiner, judge_of
 from .guarded import guarded
 from .path import SPEC
+from .reliance import rely_on
+from .sibling import follow, origin_of, take_over
 from .target import targets
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from bedplate.kernel.event import Data
     from bedplate.kernel.governor import Governor
     from bedplate.kernel.model import OperatingModel, TierPlan
     from bedplate.kernel.standing import Standing
@@ -49,7 +52,7 @@ if TYPE_CHECKING:
     from .examiner import Asked
 
 
-ACCEPTED = ("domain", "owner", "sponsor", "purpose", "answers", "data")  # what acceptance was about
+ACCEPTED = ("domain", "owner", "sponsor", "purpose", "answers", "data", "stop")  # what acceptance was about
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +112,19 @@ async def release(
     if bundle.digest not in known:
         await asyncio.to_thread(build, shop.governor, by, bundle, number, kept)
     await asyncio.to_thread(_registered, shop, by, bundle)
+    await asyncio.to_thread(rely_on, shop, by, file, bundle, plan)
+    origin = await asyncio.to_thread(origin_of, shop.engine, file, model, files)
+    if origin is not None:
+        await asyncio.to_thread(follow, shop, by, file, bundle, files, origin)
     for finding in findings:  # each time: what its making proves grows old like all evidence
         await asyncio.to_thread(prove, shop.governor, by, file.subject, bundle.digest, finding)
     evals = await examiner.run("evals", suites.evals)
     attack = await examiner.run("red-team", suites.attack) if suites.attack is not None else None
     examined = await asyncio.to_thread(record, shop, by, bundle, (evals, attack), standing)
     await asyncio.to_thread(attest, shop, by, bundle, examined, standing)
-    return await asyncio.to_thread(_gated, shop, by, bundle, number, examined)
+    if origin is not None:
+        await asyncio.to_thread(take_over, shop, by, bundle, origin, plan)
+    return await asyncio.to_thread(_gated, shop, by, bundle, number, examined, origin)
 
 
 async def try_out(
@@ -248,12 +257,12 @@ def _made(bundle: Bundle) -> list[Finding]:
     return findings
 
 
-def _gated(shop: Workshop, by: str, bundle: Bundle, number: int, examined: Examined) -> Released:
+def _gated(shop: Workshop, by: str, bundle: Bundle, number: int, examined: Examined, origin: Data | None) -> Released:
     summary, attack = examined.evals.run.summary, examined.attack
     lines = tuple(gate(shop.governor, by, bundle.use_case, bundle.digest))
     state, approval = "denied", ""
     try:
-        approval = ask_to_go_live(shop.governor, by, bundle.use_case, bundle.digest, number)
+        approval = ask_to_go_live(shop.governor, by, bundle.use_case, bundle.digest, number, origin)
         state = "waiting" if approval else "live"
     except Denied as refusal:
         if not refusal.controls or "authority" in refusal.controls:

@@ -13,10 +13,10 @@ from bedplate.document import Document, InvalidDocument
 from bedplate.errors import InvalidInput
 from bedplate.kernel.authority import SYSTEM
 from bedplate.kernel.clock import DAY, SECOND
-from bedplate.kernel.event import Value, canonical
+from bedplate.kernel.event import Data, Value, canonical
 
 from .account import Purpose, Token, mint
-from .governance import APPLY_MODEL, INVITE, LIMIT, ORGANISATION, PROPOSE_MODEL, SIGN_IN
+from .governance import APPLY_MODEL, INVITE, LIMIT, ORGANISATION, PROPOSE_MODEL, SIGN_IN, SIGNAL, TRAIN
 from .structure import OperatingModelFile, dangling
 
 if TYPE_CHECKING:
@@ -126,6 +126,21 @@ def note_limit(governor: Governor, of: str, name: str, failures: int, until: int
     stream = f"person/{name}" if of == "account" and name else "sign-in"
     with governor.act(SYSTEM, LIMIT, stream) as act:
         act.record("people.signin.limited", {"of": of, "name": name, "failures": failures, "until": until})
+
+
+def train(governor: Governor, by: str, person: str, competence: str, *, at: int, evidence: str) -> None:
+    """Record that somebody showed a competence at a moment; `evidence` says how, or where that is kept."""
+    if not evidence.strip():
+        raise InvalidInput("a training needs its evidence", hint="say how it was shown: --evidence 'course 12, passed'")
+    facts: dict[str, Value] = {"person": person, "competence": competence, "at": at}
+    with governor.act(by, TRAIN, f"person/{person}", facts=facts) as act:
+        act.record("people.training.recorded", {"competence": competence, "at": at, "evidence": evidence.strip()})
+
+
+def signal(governor: Governor, body: str, found: Data) -> None:
+    """Tell board and CoE, as the system, that decisions pile up at a body while AI is used past it."""
+    with governor.act(SYSTEM, SIGNAL, ORGANISATION, facts={"body": body}) as act:
+        act.record("people.bottleneck.signalled", {"body": body, **found})
 
 
 def sign_out(governor: Governor, person: str, token: str) -> None:

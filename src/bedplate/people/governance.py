@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from bedplate.kernel.action import Action, Attempt
-from bedplate.kernel.approval import Stage
-from bedplate.kernel.authority import OPERATOR, SYSTEM
+from bedplate.kernel.approval import Approval, Stage
+from bedplate.kernel.authority import OPERATOR, SYSTEM, Authority, Ballot, Person, Seat
 from bedplate.kernel.canary import model_for_canaries
 from bedplate.kernel.control import Control, Fail, Finding, Pass
 from bedplate.kernel.decision import Case
+from bedplate.kernel.governance import VOTE, vote_of
 from bedplate.kernel.manifest import Kind, Manifest
+
+from .competence import HIGHEST, TRAINING, competences, lacking, shown
+
+if TYPE_CHECKING:
+    from bedplate.kernel.event import Event, Value
+    from bedplate.kernel.standing import Standing
 
 ORGANISATION = "organisation"
 
@@ -47,6 +57,18 @@ LIMIT = Action(
     registered=False,
     founding=(SYSTEM,),
 )
+TRAIN = Action(
+    "people.train",
+    "people:training:record",
+    "Record that somebody showed a competence.",
+    registered=False,
+)
+SIGNAL = Action(
+    "people.signal",
+    "people:bottleneck:signal",
+    "Tell board and CoE that decisions pile up while AI is used past them.",
+    registered=False,
+)
 SIGN_IN = Action("people.signin", "people:account:use", "Sign in, or sign out.", registered=False, own=True)
 
 
@@ -77,9 +99,76 @@ def _known_account() -> Case:
     return Case(attempt, 0, model_for_canaries(), None)
 
 
+def _competent(case: Case) -> Finding:
+    """Look only at votes that separation of duties lets pass: the rest is refused by that."""
+    found = vote_of(case)
+    if case.question is None or case.model is None:
+        raise ValueError("a vote answers an approval, under an operating model")
+    if not isinstance(found, Ballot) or case.founding:
+        return Pass()
+    rated = case.standing.tier if case.standing is not None else 0
+    tier = max(rated, int(str(case.question.facts.get("tier", 0)))) or HIGHEST
+    needed = [c for c in competences(case.model) if c.needed(found.seat, tier)]
+    for one, why in lacking(needed, shown(case.voter), case.now):
+        who = case.attempt.actor
+        return Fail(
+            f"{who} may not decide about tier {tier} as {found.seat}: {why}",
+            f"have it recorded: bedplate people train {who} {one.id}",
+        )
+    return Pass()
+
+
+def _untrained() -> Case:
+    """Somebody votes from a seat that asks for a competence, which nothing shows."""
+    board = (Stage("board", "policy"),)
+    question = Approval("approval/canary", "usecase/canary", "canary", "0", "other", "", "", board, 0, 1, {})
+    people = {"canary": Person("canary", "Canary", (Seat("board", "member"),))}
+    asked: dict[str, Value] = {
+        "id": "canary",
+        "name": "Canary",
+        "valid_days": 1,
+        "needed_by": ["board.*"],
+        "tiers": [HIGHEST],
+    }
+    model = replace(model_for_canaries(), authority=Authority(people, {}), sections={"competences": [asked]})
+    return Case(Attempt(VOTE, "canary", question.id), 0, model, None, question=question)
+
+
+def _training_of_another(case: Case) -> Finding:
+    facts, model = case.attempt.facts, case.model
+    if model is None:
+        raise ValueError("no operating model")
+    if facts["person"] == case.attempt.actor and model.authority.posture != "solo":
+        return Fail("nobody records their own training", "ask somebody else who may: " + _recorders(case))
+    if facts["person"] not in model.authority.people:
+        return Fail(f"{facts['person']} is nobody in the operating model", "give them a seat first: bedplate apply")
+    if facts["competence"] not in {c.id for c in competences(model)}:
+        known = ", ".join(c.id for c in competences(model)) or "none"
+        return Fail(f"no competence {facts['competence']} is declared", f"declare it in `competences`; known: {known}")
+    if int(str(facts["at"])) > case.now:
+        return Fail("it was shown on a day that has not come", "give the day it was shown on")
+    return Pass()
+
+
+def _recorders(case: Case) -> str:
+    names = case.model.authority.who(TRAIN.needs, "") if case.model is not None else ()
+    return ", ".join(n for n in names if n != case.attempt.actor) or "nobody yet"
+
+
+def _own_training() -> Case:
+    facts: dict[str, Value] = {"person": "canary", "competence": "canary", "at": 0}
+    return Case(Attempt(TRAIN, "canary", "person/canary", facts), 0, model_for_canaries(), None)
+
+
+def _trained(standing: Standing, event: Event) -> Standing:
+    known = dict(shown(standing))
+    known[str(event.data["competence"])] = int(str(event.data["at"]))
+    return replace(standing, facts={**standing.facts, TRAINING: dict(known)})
+
+
 MANIFEST = Manifest(
     plane="people",
-    actions=(PROPOSE_MODEL, APPLY_MODEL, INVITE, SIGN_IN, LIMIT),
+    actions=(PROPOSE_MODEL, APPLY_MODEL, INVITE, SIGN_IN, LIMIT, TRAIN, SIGNAL),
     controls=(
         Control(
             "base-current",
@@ -88,6 +177,24 @@ MANIFEST = Manifest(
             _base_current,
             _other_base,
             actions=(APPLY_MODEL.name,),
+            always=True,
+        ),
+        Control(
+            "competent",
+            "change",
+            "A vote counts only from somebody who has shown, not too long ago, what the seat asks for in that tier.",
+            _competent,
+            _untrained,
+            actions=(VOTE.name,),
+            always=True,
+        ),
+        Control(
+            "training-witnessed",
+            "change",
+            "Training is recorded by somebody else, for a known person and a declared competence, once it was shown.",
+            _training_of_another,
+            _own_training,
+            actions=(TRAIN.name,),
             always=True,
         ),
         Control(
@@ -117,6 +224,25 @@ MANIFEST = Manifest(
             {"of": "text", "name": "text", "failures": "int", "until": "int"},
             "Too many attempts to sign in failed: this account or this address (its digest) has to wait.",
         ),
+        Kind(
+            "people.training.recorded",
+            {"competence": "text", "at": "int", "evidence": "text"},
+            "Somebody showed a competence at that moment; `evidence` says how, or where it is kept.",
+            _trained,
+        ),
         Kind("people.password.changed", {"person": "text"}, "Somebody set a password; it is kept elsewhere, hashed."),
+        Kind(
+            "people.bottleneck.signalled",
+            {
+                "body": "text",
+                "waiting": "int",
+                "grown": "int",
+                "weeks": "int",
+                "chance_permille": "int",
+                "sightings": "int",
+                "before": "int",
+            },
+            "Decisions pile up at a body while unregistered AI is seen: it grew by so many in these weeks.",
+        ),
     ),
 )

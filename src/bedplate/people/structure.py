@@ -11,8 +11,10 @@ from bedplate.kernel.approval import MAY_DECIDE
 from bedplate.kernel.control import untried
 from bedplate.kernel.model import RETENTION_FLOOR_DAYS, SECTIONS
 
+from .astray import Complaint, astray, twice, voters
 from .part import Id, Part, YesNo
-from .sections.bodies import BodyPart, CompetencePart, ConflictPart, DelegationPart
+from .sections.amnesty import AmnestyPart
+from .sections.bodies import BodyPart, CompetencePart, ConflictPart, DelegationPart, StandInPart
 from .sections.money import MoneyPart
 from .sections.portfolio import PortfolioPart
 
@@ -33,6 +35,7 @@ GuardKind = Annotated[
 ]
 GuardMode = Literal["observe", "redact", "ask", "block"]
 JUDGED = frozenset({"citations", "injection"})  # of a text as a whole: there is no place in it to redact
+CELLS = ("low × assistive", "low × autonomous", "high × assistive", "high × autonomous")
 _SEAT = re.compile(r"(?P<body>board|coe|domain|audit)\.(?P<role>[a-z]+)(@(?P<domain>[a-z][a-z0-9-]*))?")
 _PATTERN = re.compile(r"(board|coe|domain|audit)\.(\*|[a-z]+)|operator|system")
 
@@ -228,10 +231,21 @@ class OperatingModelFile(Part):
     # A small organisation leaves these out; what is left out is not there, as in models that were applied before.
     bodies: dict[Literal["board", "coe", "domain"], BodyPart] | None = None
     delegations: Annotated[list[DelegationPart], Field(max_length=200)] | None = None
+    stand_ins: Annotated[list[StandInPart], Field(max_length=200)] | None = None
     conflicts: Annotated[list[ConflictPart], Field(max_length=1000)] | None = None
     competences: Annotated[list[CompetencePart], Field(max_length=50)] | None = None
     money: MoneyPart | None = None
     portfolio: PortfolioPart | None = None
+    amnesty: AmnestyPart | None = None
+
+    @field_validator("matrix", mode="before")
+    @classmethod
+    def _whole_matrix(cls, cells: Any) -> Any:  # noqa: ANN401  a file is what it is until the schema has seen it
+        if isinstance(cells, list) and len(cells) < len(CELLS) and all(isinstance(c, dict) for c in cells):
+            told = {f"{c.get('impact')} × {c.get('autonomy')}" for c in cells}
+            if missing := [cell for cell in CELLS if cell not in told]:
+                raise ValueError(f"no cell for {', '.join(missing)}: every quadrant needs its tier")
+        return cells
 
     def plain(self) -> dict[str, Any]:
         """Compile to what the kernel's `model.load` reads: text and whole numbers only."""
@@ -265,11 +279,9 @@ def _stated(section: Any) -> Any:  # noqa: ANN401  parts within lists and mappin
             return section
 
 
-def dangling(
-    file: OperatingModelFile, controls: frozenset[str], permissions: frozenset[str]
-) -> list[tuple[list[str | int], str]]:
+def dangling(file: OperatingModelFile, controls: frozenset[str], permissions: frozenset[str]) -> list[Complaint]:
     """List names that point nowhere, and quorums nobody can reach, as (path, message)."""
-    wrong: list[tuple[list[str | int], str]] = []
+    wrong: list[Complaint] = []
     domains = {d.id for d in file.domains}
     for index, person in enumerate(file.people):
         for place, seat in enumerate(person.seats):
@@ -278,9 +290,14 @@ def dangling(
                 wrong.append(
                     (["people", index, "seats", place], f"no domain {at!r}; known: {', '.join(sorted(domains))}")
                 )
-    wrong += _twice("people", [p.id for p in file.people]) + _twice("domains", [d.id for d in file.domains])
-    wrong += _twice("questions", [q.id for q in file.questions]) + _twice("tiers", [str(t.tier) for t in file.tiers])
-    wrong += _twice("matrix", [f"{c.impact} × {c.autonomy}" for c in file.matrix])
+    wrong += [
+        (["portfolio", "domains", name], f"no domain {name!r}; known: {', '.join(sorted(domains))}")
+        for name in (file.portfolio.domains or {} if file.portfolio is not None else {})
+        if name not in domains
+    ]
+    wrong += twice("people", [p.id for p in file.people]) + twice("domains", [d.id for d in file.domains])
+    wrong += twice("questions", [q.id for q in file.questions]) + twice("tiers", [str(t.tier) for t in file.tiers])
+    wrong += twice("matrix", [f"{c.impact} × {c.autonomy}" for c in file.matrix])
     for permission, patterns in file.permissions.items():
         if permission not in permissions:
             wrong.append((["permissions", permission], f"no such permission; known: {', '.join(sorted(permissions))}"))
@@ -299,26 +316,14 @@ def dangling(
             if name not in controls
         ]
         wrong += _unreachable(file, index, tier)
-    return wrong
+    return wrong + astray(file)
 
 
-def _twice(where: str, names: list[str]) -> list[tuple[list[str | int], str]]:
-    return [([where, i], f"{name!r} is there twice") for i, name in enumerate(names) if name in names[:i]]
-
-
-def _unreachable(file: OperatingModelFile, index: int, tier: TierPart) -> list[tuple[list[str | int], str]]:
-    wrong: list[tuple[list[str | int], str]] = []
+def _unreachable(file: OperatingModelFile, index: int, tier: TierPart) -> list[Complaint]:
+    wrong: list[Complaint] = []
     for what, stages in tier.approvals.items():
         for place, stage in enumerate(stages):
-            seats = {
-                "board": ("board.chair", "board.member"),
-                "coe": ("coe.chair", "coe.member"),
-                "domain": ("domain.approver",),
-            }
-            places = [f"@{d.id}" for d in file.domains] if stage.body == "domain" else [""]
-            have = min(
-                sum(any(f"{seat}{at}" in p.seats for seat in seats[stage.body]) for p in file.people) for at in places
-            )
+            have = voters(file, stage.body)
             if have < stage.quorum:
                 message = (
                     f"quorum {stage.quorum} cannot be reached: {have} people hold a voting seat of the {stage.body}"

@@ -32,6 +32,17 @@ token = Table(
     Column("revoked_at", BigInteger, nullable=False),
     Column("last_seq", BigInteger, nullable=False),
 )
+training = Table(
+    "training",
+    metadata,
+    Column("person", Text, primary_key=True),
+    Column("competence", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+)
 password = Table("password", metadata, Column("person", Text, primary_key=True), Column("hash", Text, nullable=False))
 # Of sign-ins that failed, by digest of account or address. Kept beside the ledger: what is limited is on record there.
 attempt = Table(
@@ -70,7 +81,19 @@ def _revoked(connection: Connection, event: Event) -> None:
     connection.execute(update(token).where(match).values(revoked_at=event.at, last_seq=event.seq))
 
 
+def _trained(connection: Connection, event: Event) -> None:
+    data = event.data
+    key = {"person": event.stream.partition("/")[2], "competence": data["competence"]}
+    values = {"at": data["at"], "evidence": data["evidence"], "by": event.actor}
+    upsert(connection, training, key, {**values, "recorded_at": event.at, "last_seq": event.seq})
+
+
 PROJECTION = Projection(
-    tables=(account, token),
-    handlers={"people.account.invited": _invited, "people.token.issued": _issued, "people.token.revoked": _revoked},
+    tables=(account, token, training),
+    handlers={
+        "people.training.recorded": _trained,
+        "people.account.invited": _invited,
+        "people.token.issued": _issued,
+        "people.token.revoked": _revoked,
+    },
 )

@@ -13,7 +13,7 @@ from bedplate.store.reads import read_blob
 from bedplate.store.tables import model
 
 from .account import matches, token_id
-from .tables import account, password, token
+from .tables import account, password, token, training
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +63,11 @@ def accounts(engine: Engine) -> list[dict[str, Any]]:
             select(account.c.person, account.c.name, account.c.invited_at).order_by(account.c.person)
         )
         return [dict(r._mapping) for r in rows]  # noqa: SLF001  public by documentation
+
+
+def trainings(engine: Engine, person: str = "") -> list[dict[str, Any]]:
+    """List who showed which competence last, by person; of one person, if named."""
+    query = select(training).order_by(training.c.person, training.c.competence)
+    with engine.connect() as connection:
+        rows = connection.execute(query.where(training.c.person == person) if person else query)
+        return [dict(r._mapping) for r in rows]  # noqa: SLF001  as above

@@ -10,7 +10,10 @@ from bedplate.kernel.canary import model_for_canaries
 from bedplate.kernel.control import Control, Fail, Finding, Pass
 from bedplate.kernel.decision import Case
 from bedplate.kernel.manifest import Kind, Kinds, Manifest
+from bedplate.kernel.origin import still_owed
 from bedplate.kernel.standing import Rung, Standing
+
+from . import intake, proving
 
 if TYPE_CHECKING:
     from bedplate.kernel.approval import Stage
@@ -28,11 +31,8 @@ _FIELDS: dict[str, Kinds] = {
 
 def _owed(case: Case) -> tuple[Stage, ...]:
     """Who accepts follows the tier: the higher of the one it has and the one it would get."""
-    if case.model is None:
-        raise ValueError("no operating model")
     now = case.standing.tier if case.standing is not None else 0
-    plan = case.model.tiers[max(now, int(str(case.attempt.facts["tier"])))]
-    return plan.approvals["accept"]
+    return still_owed(case, case.owed("accept", max(now, int(str(case.attempt.facts["tier"])))))
 
 
 PROPOSE = Action("portfolio.propose", "portfolio:usecase:propose", "Propose a use case.", registered=False)
@@ -114,8 +114,10 @@ def _retired(standing: Standing, _event: Event) -> Standing:
 
 MANIFEST = Manifest(
     plane="portfolio",
-    actions=(PROPOSE, ACCEPT, DECLINE, RETIRE),
+    actions=(*proving.ACTIONS, *intake.ACTIONS, PROPOSE, ACCEPT, DECLINE, RETIRE),
     controls=(
+        *proving.CONTROLS,
+        *intake.CONTROLS,
         Control(
             "named-owner",
             "change",
@@ -136,6 +138,8 @@ MANIFEST = Manifest(
         ),
     ),
     kinds=(
+        *proving.KINDS,
+        *intake.KINDS,
         Kind(
             "portfolio.usecase.proposed",
             {
@@ -149,6 +153,10 @@ MANIFEST = Manifest(
                 "reasons": "list",
                 "spec": "text",
                 "path": "text",
+                "effort_days": "int",
+                "generative": "text",
+                "contracts": "list",
+                "answered": "object",
             },
             "A team proposed a use case; it was scored and tiered.",
             _proposed,

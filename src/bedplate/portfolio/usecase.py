@@ -18,6 +18,7 @@ GuardKind = Annotated[
     str, Field(pattern=r"^(secrets|personal-data|terms|length|injection|citations|schema|x:[a-z][a-z0-9-]{0,40})$")
 ]
 GuardMode = Literal["observe", "redact", "ask", "block"]
+BUCKETS = ("efficiency", "augmentation", "transformation")
 STRICTNESS = ("observe", "redact", "ask", "block")
 JUDGED = frozenset({"citations", "injection", "schema"})  # of a text as a whole: there is no place in it to redact
 
@@ -39,6 +40,15 @@ class ValuePart(Part):
     cents_per_unit: Annotated[int, Field(ge=1)]
 
 
+class StopPart(Part):
+    """When to ask whether it goes on: agreed with its acceptance, and decided by the bodies that accepted it."""
+
+    after_months: Annotated[int, Field(ge=1, le=60)]
+    below_percent: Annotated[int, Field(ge=1, le=100)]
+    of: Literal["forecast"]
+    then: Literal["retire", "renew"]
+
+
 class FeasibilityPart(Part):
     """How ready we are, 1 (not at all) to 5 (today)."""
 
@@ -55,6 +65,7 @@ class DataPart(Part):
     path: File
     personal: Literal["yes", "no"]
     max_age_days: Annotated[int, Field(ge=1, le=3650)] | None = None  # the SLA: how old what is answered from may be
+    contract: Id | None = None  # the data contract it comes under
 
 
 class TargetPart(Part):
@@ -126,6 +137,7 @@ class PathPart(Part):
 
     name: Id
     version: Annotated[int, Field(ge=1)]
+    answers: dict[str, Annotated[str, Field(max_length=1_000)] | int] | None = None  # to what its path asks beyond this file
 
 
 class UseCaseFile(Part):
@@ -140,6 +152,7 @@ class UseCaseFile(Part):
     purpose: Annotated[str, Field(min_length=10)]
     bucket: Literal["efficiency", "augmentation", "transformation"]
     value: ValuePart
+    stop: StopPart | None = None
     feasibility: FeasibilityPart
     answers: dict[str, Literal["yes", "no"]]
     data: list[DataPart]
@@ -152,6 +165,8 @@ class UseCaseFile(Part):
     guardrails: GuardrailPart | None = None
     runbook: File
     path: PathPart | None = None
+    effort_days: Annotated[int, Field(ge=1, le=100_000)] | None = None  # to build it
+    generative: Literal["yes", "no"] | None = None  # yes unless said
 
     @property
     def subject(self) -> str:

@@ -44,6 +44,10 @@ class UseCase:
     breaches: tuple[str, ...]
     glass_until: int
     proposed_at: int
+    effort_days: int  # 0: nobody said
+    generative: str
+    contracts: tuple[str, ...]
+    answered: dict[str, int]  # feasibility, without the opinion about data
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON-ready values."""
@@ -95,4 +99,8 @@ def _shown(row: Row[Any]) -> UseCase:
         breaches=now.breaches,
         glass_until=now.glass_until,
         proposed_at=row.proposed_at,
+        effort_days=row.effort_days,
+        generative=row.generative,
+        contracts=tuple(json.loads(row.contracts)),
+        answered=json.loads(row.answered),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bedplate.errors import InvalidInput, NeedsApproval
 from bedplate.kernel.clock import DAY
+from bedplate.kernel.origin import made_from
 from bedplate.kernel.standing import Rung
 
 from .gate import Line, evaluate
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from bedplate.kernel.approval import Approval
     from bedplate.kernel.decision import Case
-    from bedplate.kernel.event import Value
+    from bedplate.kernel.event import Data, Value
     from bedplate.kernel.governor import Act, Governor
 
     from .bundle import Bundle
@@ -65,18 +66,20 @@ def gate(governor: Governor, by: str, subject: str, digest: str) -> list[Line]:
     return evaluate(governor.controls(case), case)
 
 
-def go_live(governor: Governor, by: str, subject: str, digest: str, number: int) -> None:
+def go_live(governor: Governor, by: str, subject: str, digest: str, number: int, origin: Data | None = None) -> None:
     """Take a release live. `Denied` at the gate; `NeedsApproval` until the bodies owed agree to this digest."""
-    summary = f"release {number} ({digest[:12]}) of {subject} goes live"
-    facts: dict[str, Value] = {"release": digest, "number": number}
+    facts: dict[str, Value] = {"release": digest, "number": number, **(origin or {})}
+    summary = f"release {number} ({digest[:12]}) of {subject} goes live{made_from(facts)}"
     with governor.act(by, GO_LIVE, subject, facts=facts, summary=summary) as act:
         standing = act.case.standing
         previous = standing.release if standing is not None else ""
         act.record("releases.release.live", {"release": digest, "number": number, "previous": previous})
 
 
-def ask_to_go_live(governor: Governor, by: str, subject: str, digest: str, number: int) -> str:
-    """Go live or ask for it; returns the approval's id, or "" once it is live.
+def ask_to_go_live(
+    governor: Governor, by: str, subject: str, digest: str, number: int, origin: Data | None = None
+) -> str:
+    """Go live or ask for it; returns the approval's id, or "" once it is live. `origin`: how it stands to its path.
 
     What is live already is asked for again only to climb back, or in the last tenth of its review interval.
     """
@@ -84,7 +87,7 @@ def ask_to_go_live(governor: Governor, by: str, subject: str, digest: str, numbe
     if _current(case, digest):
         return ""
     try:
-        go_live(governor, by, subject, digest, number)
+        go_live(governor, by, subject, digest, number, origin)
     except NeedsApproval as asked:
         return asked.approval
     return ""
@@ -93,8 +96,9 @@ def ask_to_go_live(governor: Governor, by: str, subject: str, digest: str, numbe
 def carry_out_live(governor: Governor, approval: Approval) -> None:
     """Take live what was approved."""
     if approval.state == "granted":
-        facts = approval.facts
-        go_live(governor, approval.requester, approval.subject, str(facts["release"]), int(str(facts["number"])))
+        facts = dict(approval.facts)
+        release, number = str(facts.pop("release")), int(str(facts.pop("number")))
+        go_live(governor, approval.requester, approval.subject, release, number, facts)
 
 
 def _current(case: Case, digest: str) -> bool:

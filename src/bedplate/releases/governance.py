@@ -10,6 +10,7 @@ from bedplate.kernel.canary import model_for_canaries
 from bedplate.kernel.control import Control, Fail, Finding, Pass
 from bedplate.kernel.decision import Case
 from bedplate.kernel.manifest import Kind, Manifest
+from bedplate.kernel.origin import still_owed
 from bedplate.kernel.standing import Rung, Standing
 
 if TYPE_CHECKING:
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
 
 
 def _owed(case: Case) -> tuple[Stage, ...]:
-    if case.plan is None:
-        raise ValueError("no tier, so nobody to ask")
-    return case.plan.approvals["release"]
+    return still_owed(case, case.owed("release"))
 
 
 BUILD = Action("releases.build", "releases:release:build", "Build a release and evaluate it.")

@@ -40,6 +40,7 @@ _BY_STATUS: Mapping[int, type[BedplateError]] = {
     503: Unavailable,
 }
 Json = dict[str, Any]
+FileKind = Literal["operating-model", "use-case", "idea", "prices", "data-contract", "vendor"]
 
 
 class Client:
@@ -63,11 +64,11 @@ class Client:
         """Say who is signed in."""
         return self.get("/api/me")
 
-    def plan(self, kind: Literal["operating-model", "use-case", "prices"], name: str, text: str) -> Json:
+    def plan(self, kind: FileKind, name: str, text: str) -> Json:
         """Say what a file would change, and who must agree."""
         return self.post(f"{_FILES[kind]}/plan", {"name": name, "text": text})
 
-    def apply(self, kind: Literal["operating-model", "use-case", "prices"], name: str, text: str) -> Json:
+    def apply(self, kind: FileKind, name: str, text: str) -> Json:
         """Apply a file; `NeedsApproval` until the bodies it needs agree."""
         path = "/api/model/apply" if kind == "operating-model" else _FILES[kind]
         return self.post(path, {"name": name, "text": text})
@@ -170,13 +171,18 @@ class Client:
         """Close an incident."""
         return self.post(f"/api/incidents/{quote(incident.removeprefix('incident/'))}/close", {"reason": resolution})
 
-    def publish_path(self, name: str) -> Json:
-        """Make a golden path of a proven use case."""
-        return self.post("/api/paths", {"use_case": name})
+    def publish_path(self, name: str, declaration: str = "") -> Json:
+        """Make a golden path of a proven use case; `NeedsApproval` until the bodies of its envelope agree."""
+        return self.post("/api/paths", {"use_case": name, "declaration": declaration})
 
-    def start_from(self, path: str, name: str, title: str) -> Json:
-        """Return the files of a new use case made from a path."""
-        return self.post(f"/api/paths/{quote(path)}/siblings", {"id": name, "title": title})
+    def start_from(self, path: str, name: str, title: str, answers: Mapping[str, str] | None = None) -> Json:
+        """Return the files of a new use case made from a path, by answers to what it asks."""
+        told = {"id": name, "title": title, "answers": dict(answers or {})}
+        return self.post(f"/api/paths/{quote(path)}/siblings", told)
+
+    def owed(self, name: str) -> Json:
+        """Say what a use case that was made from a path owes, and why."""
+        return self.get(f"/api/use-cases/{quote(name)}/owed")
 
     def public_keys(self) -> str:
         """Return the keys with which proofs are checked, one a line."""
@@ -191,6 +197,14 @@ class Client:
         """GET a path of the API that answers with text."""
         given = urlencode({k: v for k, v in query.items() if v != ""})
         return self._text("GET", f"{path}?{given}" if given else path)
+
+    def file(self, path: str, **query: str | int) -> bytes:
+        """GET a path of the API that answers with a file."""
+        given = urlencode({k: v for k, v in query.items() if v != ""})
+        status, content = self._send("GET", f"{path}?{given}" if given else path, None)
+        if status != 200:  # noqa: PLR2004  the one status that carries an answer
+            raise _error(status, _parsed(content))
+        return content
 
     def post(self, path: str, body: Json) -> Json:
         """POST a body to a path of the API."""
@@ -226,7 +240,14 @@ class Client:
         return response.status, response.data
 
 
-_FILES = {"operating-model": "/api/model", "use-case": "/api/use-cases", "prices": "/api/prices"}
+_FILES = {
+    "operating-model": "/api/model",
+    "use-case": "/api/use-cases",
+    "idea": "/api/ideas",
+    "prices": "/api/prices",
+    "data-contract": "/api/contracts",
+    "vendor": "/api/vendors",
+}
 
 
 def _parsed(content: bytes) -> Json:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from bedplate.people.part import Id, Part
 
+SEATS = r"^(board|coe|domain)\.(\*|[a-z]+)$"  # patterns of seats
 What = Literal["accept", "release", "resume"]
 
 
@@ -40,6 +41,33 @@ class DelegationPart(Part):
 
     _day = field_validator("until")(day)
 
+    @model_validator(mode="after")
+    def _onward(self) -> Self:
+        if self.from_body == self.to_body:
+            raise ValueError(f"the {self.from_body} cannot hand decisions to itself")
+        return self
+
+
+class StandInPart(Part):
+    """Somebody who votes in an absent person's place from one day to another, both included."""
+
+    id: Id
+    absent: Id
+    person: Id
+    since: str
+    until: str
+    why: Annotated[str, Field(min_length=3, max_length=500)]
+
+    _days = field_validator("since", "until")(day)
+
+    @model_validator(mode="after")
+    def _another(self) -> Self:
+        if self.absent == self.person:
+            raise ValueError(f"{self.person} cannot stand in for themselves")
+        if self.until < self.since:
+            raise ValueError(f"it ends on {self.until}, before it begins on {self.since}")
+        return self
+
 
 class ConflictPart(Part):
     """Somebody who must not decide about a domain, a use case or a vendor's products."""
@@ -55,5 +83,5 @@ class CompetencePart(Part):
     id: Id
     name: Annotated[str, Field(min_length=1, max_length=120)]
     valid_days: Annotated[int, Field(ge=1, le=1100)]
-    needed_by: Annotated[list[str], Field(min_length=1)]
+    needed_by: Annotated[list[Annotated[str, Field(pattern=SEATS)]], Field(min_length=1)]
     tiers: Annotated[list[Annotated[int, Field(ge=1, le=4)]], Field(min_length=1)]

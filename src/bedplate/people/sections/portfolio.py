@@ -39,6 +39,9 @@ class PortfolioPart(Part):
     buckets: dict[Literal["efficiency", "augmentation", "transformation"], Percent]
     capacity: CapacityPart
     domains: dict[str, CapacityPart] | None = None
+    tiers: dict[Literal["1", "2", "3", "4"], Annotated[int, Field(ge=0)]] | None = None  # how many of a tier at most
+    buckets_are: Literal["targets", "limits"] | None = None  # targets unless said: being off costs, and is allowed
+    within_percent: Annotated[int, Field(ge=0, le=100)] | None = None  # how far a share may be off: 5 unless said
 
     @model_validator(mode="after")
     def _targets(self) -> Self:

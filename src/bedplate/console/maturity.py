@@ -1,0 +1,37 @@
+"""Maturity: five layers with their points, the records behind each, the stage, and what to do next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bedplate.errors import Denied
+from bedplate.paths.maturity import maturity as computed
+from bedplate.people.stage import STAGES, stage_file
+
+from .visit import Page, Visit
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+PLACES = {"usecase": "/use-cases/", "approval": "/approvals/", "incident": "/incidents/", "contract": "/contracts/"}
+TAGS = {"reached": "good", "not reached": "warn", "too early": "mut"}
+
+
+def maturity(visit: Visit) -> Response:
+    """Show it, computed now."""
+    at = visit.at
+    model = at.model()
+    if model is None:
+        raise Denied("no operating model is in force", hint="bedplate apply operating-model.yaml")
+    found = computed(at.engine, at.calls, model, at.clock())
+    following = stage_file(found.stage.following) if found.stage.following else None
+    return visit.show("maturity.html", found=found, stages=STAGES, following=following, tags=TAGS, place=_place)
+
+
+def _place(link: str) -> str:
+    """Return the page of what stands behind a point; "" where it has none."""
+    kind, _, name = link.partition("/")
+    return f"{PLACES[kind]}{name}" if kind in PLACES and kind != "contract" else ""
+
+
+PAGES = (Page("/maturity", maturity),)
