@@ -13,12 +13,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.parts.filled import copy, fill
-from sqlalchemy import Engine
 from tests.postgres import Postgres
 
 from bedplate.bootstrap import open_engine_and_migrate, open_installation
@@ -27,6 +26,12 @@ from bedplate.console.app import PLANES
 from bedplate.people.actions import sign_in
 from bedplate.serve import create_for
 from bedplate.store.engine import open_engine
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from sqlalchemy import Engine
+    from starlette.types import ASGIApp
 
 BUDGET_MS, TIMES = 150, 30
 MORE = ("/use-cases?page=5", "/use-cases?text=case%200999", "/approvals?state=any", "/incidents?state=open")
@@ -127,7 +132,7 @@ async def measure(name: str, settings: Settings, token: str, pages: list[str]) -
     return missed
 
 
-async def ask(app: Any, address: str, token: str) -> int:
+async def ask(app: ASGIApp, address: str, token: str) -> int:
     """Send one request through the whole application; returns its status."""
     path, _, query = address.partition("?")
     headers = [(b"host", b"bench"), (b"cookie", f"bedplate_session={token}".encode())]
@@ -146,16 +151,16 @@ async def ask(app: Any, address: str, token: str) -> int:
         "client": ("127.0.0.1", 1),
         "server": ("bench", 80),
     }
-    told: list[dict[str, Any]] = []
+    told: list[MutableMapping[str, Any]] = []
     gone = asyncio.Event()
 
-    async def receive() -> dict[str, Any]:
+    async def receive() -> MutableMapping[str, Any]:
         if not told:
             return {"type": "http.request", "body": b"", "more_body": False}
         await gone.wait()
         return {"type": "http.disconnect"}
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: MutableMapping[str, Any]) -> None:
         told.append(message)
 
     await app(scope, receive, send)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ from bedplate.store.reads import read_approval, read_standing
 from bedplate.testing import SettableClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     from sqlalchemy import Connection
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 MUTUAL = Path(__file__).parents[2] / "examples" / "harbour-mutual"
 WEEKS, AT_ONCE, SEED = 104, 4_000, 7
+NOMINAL = 13  # releases a use case would make for ten that it has time to make
 TIERS = (1, 2, 3, 4)
 MIX = (45, 30, 20, 5)
 RATED = {1: ("low", "assistive"), 2: ("low", "autonomous"), 3: ("high", "assistive"), 4: ("high", "autonomous")}
@@ -232,12 +234,18 @@ def _agreed(governor: Governor, ledger: SqlLedger, does: Callable[[], object]) -
 def _happenings(pattern: Pattern, chance: random.Random, cases: int, releases: int, now: int) -> Iterator[Many]:
     domains = sorted(pattern.model.domains)
     begin = now - WEEKS * 7 * DAY
-    serial = 0
+    serial = made = 0
     for number in range(cases):
         subject, tier = f"usecase/case-{number:04}", chance.choices(TIERS, MIX)[0]
         domain = domains[number % len(domains)]
         impact, autonomy = RATED[tier]
-        about = {"owner": "leo.fischer", "domain": domain, "impact": impact, "autonomy": autonomy, "tier": tier}
+        about: dict[str, Any] = {
+            "owner": "leo.fischer",
+            "domain": domain,
+            "impact": impact,
+            "autonomy": autonomy,
+            "tier": tier,
+        }
         about |= {"title": f"Use case {number:04}"}
         at = begin + chance.randrange((WEEKS - 2) * 7 * DAY)
         proposed = {**pattern.data["portfolio.usecase.proposed"], **about}
@@ -259,10 +267,11 @@ def _happenings(pattern: Pattern, chance: random.Random, cases: int, releases: i
         if not done:
             continue
         previous = ""
-        for nth in range(releases // cases):
+        for nth in range(NOMINAL * releases // cases // 10):
             at = max(done, at) + chance.randrange(1, 30) * DAY + chance.randrange(DAY)
-            if at > now:
+            if at > now or made >= releases:
                 break
+            made += 1
             release = replace(pattern.bundle, use_case=subject, tokens_per_day=1_000 + nth).digest
             yield at, "leo.fischer", [Draft("releases.release.built", subject, {"release": release, "number": nth + 1})]
             proof = {**pattern.data["kernel.evidence.attached"], "digest": release, "expires": at + 90 * DAY}
@@ -277,7 +286,7 @@ def _happenings(pattern: Pattern, chance: random.Random, cases: int, releases: i
             asked |= {"stages": _stages(pattern, tier, "release"), "expires": at + 14 * DAY}
             asked["facts"] = {"release": release, "number": nth + 1}
             asked["summary"] = f"release {nth + 1} of {subject} goes live"
-            live = {"release": release, "number": nth + 1, "previous": previous}
+            live: dict[str, Any] = {"release": release, "number": nth + 1, "previous": previous}
             went = yield from _approved(chance, serial, at, now, asked, [Draft("releases.release.live", subject, live)])
             if went:
                 previous = release
@@ -286,13 +295,13 @@ def _happenings(pattern: Pattern, chance: random.Random, cases: int, releases: i
 
 
 def _stages(pattern: Pattern, tier: int, what: str) -> list[dict[str, Any]]:
-    stages = pattern.model.tiers[tier].approvals[what]  # type: ignore[index]  # a tier is a number
+    stages = pattern.model.tiers[tier].approvals[what]
     return [{"body": s.body, "decides": s.decides, "quorum": s.quorum} for s in stages]
 
 
 def _approved(
     chance: random.Random, serial: int, at: int, now: int, asked: dict[str, Any], then: list[Draft]
-) -> Iterator[Many]:
+) -> Generator[Many, None, int]:
     approval = f"approval/{serial:08}"
     yield at, "leo.fischer", [Draft("kernel.approval.asked", approval, asked)]
     coe = any(s["body"] != "domain" for s in asked["stages"])
@@ -302,7 +311,13 @@ def _approved(
         return 0
     drafts = []
     for index, stage in enumerate(asked["stages"]):
-        vote = {"stage": index, "seat": SEAT[stage["body"]], "answer": "yes", "reason": "", "solo": "no"}
+        vote: dict[str, Any] = {
+            "stage": index,
+            "seat": SEAT[stage["body"]],
+            "answer": "yes",
+            "reason": "",
+            "solo": "no",
+        }
         drafts += [
             (VOTER[stage["body"]], Draft("kernel.approval.voted", approval, vote)) for _ in range(stage["quorum"])
         ]
@@ -320,7 +335,7 @@ def _incident(chance: random.Random, serial: int, subject: str, release: str, at
     if at > now:
         return
     name = f"incident/{serial:08}"
-    data = {
+    data: dict[str, Any] = {
         "subject": subject,
         "title": "unanswered: 41 % of 20 calls",
         "cause": "monitor/unanswered",
@@ -347,7 +362,7 @@ def _others(chance: random.Random, cases: int, count: int, now: int) -> Iterator
         sort = chance.random()
         if sort < 0.4:
             subject = f"usecase/case-{chance.randrange(cases):04}"
-            data = {
+            data: dict[str, Any] = {
                 "release": EMPTY,
                 "monitor": chance.choice(MONITORS),
                 "permille": chance.randrange(300),
@@ -362,7 +377,11 @@ def _others(chance: random.Random, cases: int, count: int, now: int) -> Iterator
                 [Draft("kernel.shard.beat", f"shard/{shard}", {"shard": shard, "size": 1, "root": EMPTY})],
             )
         else:
-            data = {"action": "portfolio.retire", "digest": EMPTY, "reasons": [["authority", "no seat", "ask"]]}
+            data = {
+                "action": "portfolio.retire",
+                "digest": EMPTY,
+                "reasons": [["authority", "no seat", "ask"]],
+            }
             yield at, "leo.fischer", [Draft("kernel.action.denied", "usecase/nobody", data)]
 
 
@@ -370,7 +389,7 @@ def _bundles(pattern: Pattern, cases: int, releases: int) -> list[dict[str, Any]
     made = [
         replace(pattern.bundle, use_case=f"usecase/case-{number:04}", tokens_per_day=1_000 + nth)
         for number in range(cases)
-        for nth in range(releases // cases)
+        for nth in range(NOMINAL * releases // cases // 10)
     ]
     return [{"digest": EMPTY, "content": b"{}"}, *({"digest": b.digest, "content": b.content()} for b in made)]
 
@@ -400,8 +419,6 @@ def _when(happening: Many) -> int:
 
 
 def _sha(content: bytes) -> str:
-    from hashlib import sha256
-
     return sha256(content).hexdigest()
 
 

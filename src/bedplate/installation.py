@@ -16,7 +16,7 @@ from bedplate.gateway.governance import READ_CONTENT
 from bedplate.kernel.clock import SECOND, Clock
 from bedplate.kernel.standing import Standing, from_plain
 from bedplate.store import tables as t
-from bedplate.store.reads import read_approval
+from bedplate.store.reads import read_approval, read_approvals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,7 +132,7 @@ class Installation:
             query = query.where(t.approval.c.subject == subject)
         with self.engine.connect() as connection:
             ids = list(connection.execute(query).scalars())
-            return [a for a in (read_approval(connection, i) for i in ids) if a is not None]
+            return read_approvals(connection, ids)
 
     def standing(self, subject: str) -> Standing:
         """Return the standing of a subject; `NotFound` if it has none."""

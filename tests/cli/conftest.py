@@ -109,7 +109,11 @@ class House:
 
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    root = tmp_path_factory.mktemp("house")
+    yield from served(tmp_path_factory.mktemp("house"))
+
+
+def served(root: Path) -> Iterator[House]:
+    """Serve an installation of its own."""
     command = [sys.executable, "-m", "bedplate", "up", "--port", "0", "--data", str(root / "data"), "-o", "json"]
     with (root / "log").open("wb") as log:
         server = subprocess.Popen(
@@ -147,6 +151,11 @@ class Live:
 
 @pytest.fixture(scope="session")
 def live(house: House) -> Live:
+    return first_live(house)
+
+
+def first_live(house: House) -> Live:
+    """Take the first use case live, command by command."""
     steps: dict[str, Result] = {}
     model = house.root / "om" / "operating-model.yaml"
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cli.conftest import EXAMPLE, FIRST, Live, Result
+from tests.cli.conftest import EXAMPLE, FIRST, Live, Result, first_live, served
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 DECLARED = EXAMPLE / "paths" / f"{FIRST}.yaml"
@@ -32,12 +33,18 @@ class Grown:
         return self.live.house.run(person, *arguments)
 
 
-@pytest.fixture(scope="session")
-def grown(live: Live, tmp_path_factory: pytest.TempPathFactory) -> Grown:
-    house, folder = live.house, tmp_path_factory.mktemp("path") / SIBLING
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grown]:
+    """Grow a path and a sibling in a house of its own: what is withdrawn here would be missed elsewhere."""
+    for house in served(tmp_path_factory.mktemp("house")):
+        yield _grown(first_live(house), tmp_path_factory.mktemp("path") / SIBLING)
+
+
+def _grown(live: Live, folder: Path) -> Grown:
+    house = live.house
     asked = house.run("mara.quinn", "path", "publish", FIRST, "--declaration", DECLARED, "-o", "json")
     for person in ("jonas.weber", "hanna.osei"):
-        assert house.run(person, "approve", asked.error["approval"]).code == 0
+        assert house.run(person, "approve", asked.data["approval"]).code == 0
     made = house.run("leo.fischer", "new", SIBLING, "--from", FIRST, "--set", PURPOSE, "--folder", folder)
     shutil.copytree(EXAMPLE / "handbook-supplement", folder / "handbook")
     with (folder / "evals.yaml").open("a") as evals:
@@ -47,7 +54,7 @@ def grown(live: Live, tmp_path_factory: pytest.TempPathFactory) -> Grown:
 
 def test_publishing_asks_the_bodies_of_the_envelope(grown: Grown) -> None:
     assert grown.asked.code == 6
-    asked = grown.live.house.json("victor.lam", "approvals", grown.asked.error["approval"])["approval"]
+    asked = grown.live.house.json("victor.lam", "approvals", grown.asked.data["approval"])["approval"]
     assert {s["body"] for s in asked["stages"]} == {"coe", "domain"}
     assert "need no new vote" in asked["summary"]
 
@@ -88,7 +95,7 @@ def test_a_new_version_comes_as_a_diff_or_as_a_conflict(grown: Grown, tmp_path: 
     assert live.house.run("hanna.osei", "approve", waits.data["approval"]).code == 0
     asked = live.house.run("mara.quinn", "path", "publish", FIRST, "--declaration", DECLARED, "-o", "json")
     for person in ("jonas.weber", "hanna.osei"):
-        assert live.house.run(person, "approve", asked.error["approval"]).code == 0
+        assert live.house.run(person, "approve", asked.data["approval"]).code == 0
     checked = grown.run("leo.fischer", "path", "upgrade", mine, "--check")
     assert checked.code == 4, checked.err
     assert "+7. Tell the owner within an hour." in checked.out

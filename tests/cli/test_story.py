@@ -157,26 +157,6 @@ def test_an_incident_is_closed_and_a_release_that_waits_is_back_on_the_top_rung(
     assert house.json("mara.quinn", "status", FIRST)["use_case"]["rung"] == "act"
 
 
-def test_a_path_is_published_listed_and_started_from(live: Live, tmp_path: Path) -> None:
-    house = live.house
-    published = house.run("mara.quinn", "path", "publish", FIRST, "-o", "json")
-    assert published.code == 0, published.err
-    told = published.data
-    assert (told["path"], told["version"]) == (FIRST, 1)
-    assert [p["name"] for p in house.json("leo.fischer", "path", "list")["paths"]] == [FIRST]
-    folder = tmp_path / "benefits"
-    new = ("new", "benefits-assistant", "--from", FIRST, "--folder", folder)
-    made = house.run("leo.fischer", *new)
-    assert made.code == 0
-    assert "inherited:" in made.out
-    assert "left to write" in made.out
-    assert "title: Benefits assistant" in (folder / "use-case.yaml").read_text()
-    assert (folder / ".github" / "workflows" / "bedplate.yml").is_file()
-    assert house.run("leo.fischer", *new).code == 3
-    # What was rendered is a use case that the server understands as it is.
-    assert house.run("leo.fischer", "plan", folder / "use-case.yaml").code == 4
-
-
 def test_a_release_that_fails_its_evals_is_denied_with_the_failures(live: Live, tmp_path: Path) -> None:
     folder = _copied(tmp_path / "uc")
     case = "  - id: impossible\n    question: What is annual leave?\n    expect:\n      contains: [xyzzy]\n"

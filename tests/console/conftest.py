@@ -17,7 +17,7 @@ import urllib3
 import uvicorn
 from ruamel.yaml import YAML
 
-from bedplate.bootstrap import open_installation
+from bedplate.bootstrap import open_installation, wall_clock
 from bedplate.config import Settings
 from bedplate.errors import NeedsApproval
 from bedplate.people.actions import invite, sign_in
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from bedplate.installation import Installation
+    from bedplate.kernel.clock import Clock
 
     from .called import Called
     from .spent import Spent
@@ -146,6 +147,14 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Called]:
 
 
 @pytest.fixture(scope="session")
+def worth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A house of its own, five months after its first release, with what that came to."""
+    from .worth import earn  # noqa: PLC0415  it imports this file
+
+    yield from earn(tmp_path_factory.mktemp("worth"))
+
+
+@pytest.fixture(scope="session")
 def spent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spent]:
     """A house of its own, in which money was spent and evaluations were run."""
     from .spent import spend  # noqa: PLC0415  it imports this file
@@ -162,9 +171,11 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     yield from serve(tmp_path_factory.mktemp("planned"), played=begin)
 
 
-def serve(data: Path, *, port: int = 0, played: Callable[[House], object] | None = None) -> Iterator[House]:
+def serve(
+    data: Path, *, port: int = 0, played: Callable[[House], object] | None = None, clock: Clock = wall_clock
+) -> Iterator[House]:
     """Serve an installation, play the story or another one, and stop it."""
-    at = open_installation(Settings(data=data, demo=True, tick_ms=100))
+    at = open_installation(Settings(data=data, demo=True, tick_ms=100), clock)
     # Named as TCP, so that asyncio switches Nagle off; otherwise answers wait 40 ms for an acknowledgement.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""A house with a portfolio: data contracts that pass and that do not, ideas in every state, and use cases beside them."""
+"""A house with a portfolio: data contracts that pass and that do not, ideas in every state, and a use case."""
 
 from __future__ import annotations
 
@@ -119,7 +119,10 @@ def idea(**told: Any) -> str:
         "feasibility": {
             "technology": {"score": technology},
             "people": {"score": people, "evidence": "Asked the team."},
-            "change": {"score": change, **({"low": max(1, change - 1), "high": min(5, change + 1)} if "range" in told else {})},
+            "change": {
+                "score": change,
+                **({"low": max(1, change - 1), "high": min(5, change + 1)} if "range" in told else {}),
+            },
         },
         "answers": {q: "yes" if q in told["yes"] else "no" for q in QUESTIONS},
         "contracts": told["contracts"],
@@ -155,5 +158,8 @@ checks:
     if state == "unchecked":
         return
     moment = at.clock() - (30 * DAY if state == "stale" else 0)
-    results = (Result("no empty keys", True, "0", 9000), Result("loaded today", state != "failing", "1", 9000))
+    results = (
+        Result("no empty keys", passed=True, value="0", rows=9000),
+        Result("loaded today", passed=state != "failing", value="1", rows=9000),
+    )
     check(at.governor, "daniel.moreau", name, Run(f"run-{name}", moment, results))

@@ -187,7 +187,8 @@ def test_every_page_is_in_the_index() -> None:
 def test_pages_stay_short(folder: str) -> None:
     long = {}
     for page in (DOCS / folder).glob("*.md"):
-        told = [line for line in page.read_text().splitlines() if not line.startswith("|")]  # a row is looked up, not read
+        # A row of a table is looked up, not read.
+        told = [line for line in page.read_text().splitlines() if not line.startswith("|")]
         if len(told) > MAX_LINES[folder]:
             long[page.name] = len(told)
     assert long == {}

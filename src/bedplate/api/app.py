@@ -134,9 +134,26 @@ def _told(_request: Request, error: Exception) -> JSONResponse:
 def _invalid(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
-    wrong = [{"where": ".".join(map(str, e["loc"])), "message": str(e["msg"])} for e in error.errors()[:20]]
-    told = InvalidInput("; ".join(f"{w['where']}: {w['message']}" for w in wrong), hint="see /api/docs")
+    told = InvalidInput("; ".join(_in_words(e) for e in error.errors()[:20]), hint="see /api/docs")
     return JSONResponse(body_of(told), 422)
+
+
+def _in_words(error: Any) -> str:  # noqa: ANN401  what pydantic found, a mapping
+    where, message = ".".join(map(str, error["loc"][1:] or error["loc"])), str(error["msg"])
+    match error["type"]:
+        case "string_pattern_mismatch":
+            message = "is not written as it must be (small letters, digits and hyphens, where it is a name)"
+        case "string_too_long" | "string_too_short":
+            limits = error["ctx"]
+            most = limits.get("max_length")
+            message = f"has at most {most} characters" if most else "must not be empty"
+        case "missing":
+            message = "is needed"
+        case "extra_forbidden":
+            message = "is not known here"
+    given = error.get("input")
+    shown = f" {given[:60]!r}" if isinstance(given, str) and error["type"] != "missing" else ""
+    return f"{where}{shown} {message[:1].lower()}{message[1:]}"
 
 
 def _http(_request: Request, error: Exception) -> JSONResponse:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
+from pydantic import ConfigDict
 
 from bedplate.data import views
 from bedplate.data.results import ResultsFile, run_of
@@ -19,6 +20,12 @@ from .session import At, Me
 
 router = APIRouter(tags=["data contracts"])
 Id = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
+
+
+class Results(ResultsFile):
+    """One run of the checks of a contract. Without `run`, the content itself names it."""
+
+    model_config = ConfigDict(defer_build=False)  # the framework builds what it reads bodies with only once
 
 
 @router.get("/contracts")
@@ -65,7 +72,7 @@ def declare(at: At, me: Me, body: FileBody) -> dict[str, Any]:
 
 
 @router.post("/contracts/{name}/results")
-def report(at: At, me: Me, name: Id, body: ResultsFile) -> dict[str, Any]:
+def report(at: At, me: Me, name: Id, body: Results) -> dict[str, Any]:
     """Report one run of a contract's checks. The same run again changes nothing; `opened` names new incidents."""
     run = run_of(body)
     found = contracts.report(at.governor, at.engine, me.person, name, run)

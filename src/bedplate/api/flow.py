@@ -25,7 +25,7 @@ Choice = Annotated[str, Query(max_length=40, description="TIER:WHAT or TIER:WHAT
 def flow(at: At, me: Me, weeks: Weeks = WEEKS) -> dict[str, Any]:  # noqa: ARG001  signed in, nothing more
     """Tell every step and queue, what is expected of the queues, and whether a body is the bottleneck."""
     now = at.clock()
-    found = views.flow(at.engine, now, at.model(), weeks)
+    found = views.flow(views.passed(at.engine, now, weeks), at.model())
     seen = bottleneck.sightings(at.engine, now)
     narrow = bottleneck.bottlenecks(found.queues, seen)
     told = [{"body": b.body, **b.plain(), "signalled": b.signalled} for b in narrow]
@@ -35,7 +35,7 @@ def flow(at: At, me: Me, weeks: Weeks = WEEKS) -> dict[str, Any]:  # noqa: ARG00
 @router.get("/flow/dora")
 def dora(at: At, me: Me, weeks: Weeks = WEEKS, within_days: Days = FAILED_WITHIN) -> dict[str, Any]:  # noqa: ARG001  as above
     """Tell lead time, deployments, failed changes and time to restore, by domain; "" is all of them together."""
-    found = views.delivered(at.engine, at.clock(), weeks, within_days)
+    found = views.delivered(at.engine, views.passed(at.engine, at.clock(), weeks), within_days)
     return {"weeks": weeks, "within_days": within_days, "domains": [asdict(domain) for domain in found]}
 
 

@@ -47,7 +47,7 @@ def plan(at: At, me: Me, body: FileBody) -> dict[str, Any]:  # noqa: ARG001  as 
     """Say what an entry of the register would change."""
     file = _checked(at, body)
     before = next((v for v in views.vendors(at.engine, at.clock()) if v.id == file.id), None)
-    changed = before is None or before.entry != file.plain()
+    changed = before is None or before.entry != file.model_dump()
     return {"kind": "vendor", "id": file.id, "new": before is None, "changed": changed}
 
 

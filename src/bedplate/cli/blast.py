@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MOST = 20  # rows of each part
-BODIES = {"voided": "is voided", "other bodies": "owes other bodies", "refused": "would be refused"}
+BODIES = {"voided": "is voided", "other bodies": "owes other bodies", "would be denied": "would be denied"}
 
 
 def radius(told: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 from bedplate.errors import Conflict, InvalidInput, NeedsApproval, Tampered
 
+from .approvals import bare, waiting
 from .output import fields, line, moment, note, short, table
 from .server import THERE, Server
 
@@ -76,7 +77,11 @@ def publish(
     from .folder import read_text
 
     text = read_text(declaration) if declaration is not None else ""
-    told = server.client().publish_path(use_case, text)
+    client = server.client()
+    try:
+        told = client.publish_path(use_case, text)
+    except NeedsApproval as asked:
+        return waiting(server, client, asked)
     server.show(
         told, lambda: line(f"published {told['path']}, version {told['version']}, from {short(told['release'])}")
     )
@@ -276,7 +281,7 @@ def _show_new(told: Mapping[str, Any]) -> None:
         note(f"Then: bedplate release {target}")
     elif told["state"] == "waiting":
         line(f"waiting: {told['why']}", style="yellow")
-        line(f"approval {told['approval'].partition('/')[2]}")
+        note(f"They answer with: bedplate approve {bare(told['approval'])}")
     else:
         note(f"Then: bedplate plan {target / 'use-case.yaml'}")
 

@@ -38,7 +38,7 @@ def rank(*, server: Server = THERE) -> int:
             line("The order of the first places holds when any one weight moves by 20 %.")
         for moved in (m for m in told["sensitivity"] if m["swaps"]):
             pairs = "; ".join(f"{after} before {before}" for before, after in moved["pairs"][:5])
-            line(f"{moved['part']} {moved['by_percent']:+d} %: {moved['swaps']} pairs swap: {pairs}")
+            line(f"{moved['part']} {moved['by_percent']:+d} %: {_count(moved['swaps'], 'pair')} would swap: {pairs}")
 
     server.show(told, text)
     return 0
@@ -130,14 +130,18 @@ def _selected(told: Mapping[str, Any]) -> None:
 
 def _trap(trap: Mapping[str, Any]) -> None:
     lean = f"{_share(trap['generative_permille'])} of the effort is generative AI"
-    line(f"{lean} ({trap['generative_days']:,} of {trap['days']:,} days); it needs {trap['needed']} data contracts")
+    line(f"{lean} ({trap['generative_days']:,} of {trap['days']:,} days); it needs {_count(trap['needed'], 'data contract')}")
     if trap["sprung"]:
         names = ", ".join(f"{c['id']} ({c['state']})" for c in trap["broken"])
         value = f"{trap['standing_cents'] // 100:,} a year"
-        line("warning", f"{trap['standing_days']:,} of these days, and {value}, stand on data in disorder: {names}")
+        line("warning:", f"{trap['standing_days']:,} of these days, and {value}, stand on data in disorder: {names}")
     for work in trap["work"]:
         value, day = f"{work['share_cents'] // 100:,} a year", f"{work['cents_a_day'] // 100:,} a day of work"
         line(f"  {work['contract']['id']}: {work['days']} days of work unlock {value} ({day})")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("s" if number != 1 else "")
 
 
 def _amount(value: int, aim: str) -> str:

@@ -109,7 +109,7 @@ def _share(share: Mapping[str, Any]) -> tuple[object, ...]:
 def _one(found: Mapping[str, Any]) -> None:
     entry = found["entry"]
     use, leave = entry["data_use"], entry["exit_plan"]
-    ways = [leave.get("vendor", ""), leave.get("upstream", "")]
+    ways = [leave["vendor"], leave["upstream"]]
     fields(
         {
             "vendor": f"{found['id']}: {found['name']}",
@@ -120,15 +120,15 @@ def _one(found: Mapping[str, Any]) -> None:
                 f"{p['name']} ({', '.join(p['use_cases']) or 'no use case'})" for p in entry["products"]
             ),
             "terms": f"{entry['terms']['summary']} ({found['terms']}, to {_day(found['terms_until'])})",
-            "terms at": entry["terms"].get("url", ""),
+            "terms at": entry["terms"]["url"],
             "trains on our data": use["trains_on_our_data"],
             "processed in": ", ".join(use["processed_in"]),
             "kept there": f"{use['retention_days']} days",
             "sub-processors": ", ".join(use["sub_processors"]),
             "exit plan": leave["summary"],
             "would go to": ", ".join(filter(None, ways)),
-            "exit tested": leave.get("tested_on", "never"),
-            "contacts": "; ".join(f"{c['name']}, {c['role']} {c.get('email', '')}".strip() for c in entry["contacts"]),
+            "exit tested": leave["tested_on"] or "never",
+            "contacts": "; ".join(f"{c['name']}, {c['role']} {c['email'] or ''}".strip() for c in entry["contacts"]),
             "review": f"{found['review']}: due {_day(found['review_due'])}, by {found['reviewer']}",
         }
     )

@@ -16,23 +16,31 @@ from starlette.staticfiles import StaticFiles
 
 from . import (
     approvals,
+    board,
     calls,
+    contracts,
     cost,
     evals,
     flow,
     guardrails,
     home,
+    ideas,
     incidents,
     ledger,
     maturity,
     model,
+    paths,
     people,
+    planning,
     portfolio,
     prompts,
     session,
+    shadow,
     tail,
     upstreams,
     usecase,
+    value,
+    vendors,
 )
 from .findings import Findings
 from .guard import Guard
@@ -52,6 +60,8 @@ log = logging.getLogger(__name__)
 PLANES = (
     session,
     home,
+    planning,
+    ideas,
     portfolio,
     usecase,
     approvals,
@@ -60,6 +70,8 @@ PLANES = (
     tail,  # its address would be a call's
     calls,
     guardrails,
+    contracts,
+    vendors,
     upstreams,
     cost,
     flow,
@@ -68,6 +80,10 @@ PLANES = (
     ledger,
     model,
     maturity,
+    paths,
+    value,
+    board,
+    shadow,
 )
 OTHER_SITE = Problem(
     403,

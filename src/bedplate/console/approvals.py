@@ -89,9 +89,15 @@ def shown(visit: Visit, approval: Approval, model: OperatingModel | None) -> Ask
 
 def awaiting(visit: Visit) -> list[Asked]:
     """List what this person may vote on, the first due first."""
-    model = visit.at.model()
-    asked = [shown(visit, a, model) for a in visit.at.approvals("asked")]
-    return sorted((a for a in asked if a.mine and a.state == "asked"), key=_due)
+    model, now = visit.at.model(), visit.at.clock()
+    if model is None:
+        return []
+    mine = [  # first, for showing one reads more of it, and few of all are one person's
+        a
+        for a in visit.at.approvals("asked")
+        if a.open(now) and not isinstance(ballot(model.authority, a, visit.by, now=now), Barred)
+    ]
+    return sorted((shown(visit, a, model) for a in mine), key=_due)
 
 
 def queue(visit: Visit) -> Response:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import bedplate
 from bedplate.paths.bottleneck import signalled
 from bedplate.people.views import accounts
+from bedplate.shadow.governance import amnesty_of, in_amnesty
 
 if TYPE_CHECKING:
     from bedplate.kernel.model import OperatingModel
@@ -16,18 +17,28 @@ if TYPE_CHECKING:
 
 PLACES = (
     ("/", "Home"),
+    ("/portfolio", "Portfolio"),
+    ("/ideas", "Ideas"),
     ("/use-cases", "Use cases"),
     ("/approvals", "Approvals"),
     ("/people", "People"),
     ("/incidents", "Incidents"),
     ("/calls", "Calls"),
     ("/guardrails", "Guardrails"),
+    ("/data", "Data"),
     ("/upstreams", "Upstreams"),
+    ("/vendors", "Vendors"),
     ("/cost", "Cost"),
     ("/prompts", "Prompts"),
     ("/evals", "Evals"),
     ("/flow", "Flow"),
+    ("/shadow", "Shadow AI"),
     ("/ledger", "Ledger"),
+    ("/value", "Value"),
+    ("/board", "Board pack"),
+    ("/model", "Operating model"),
+    ("/maturity", "Maturity"),
+    ("/paths", "Paths"),
 )
 # In which order the places stand, and under which heading; what is in none stands last.
 GROUPS = (
@@ -66,6 +77,9 @@ def of(visit: Visit) -> dict[str, Any]:
         )
     elif model.authority.posture == "solo":
         banners.append("Posture solo: one person may hold every part, so accountability is not separated here.")
+    if in_amnesty(model, at.clock()):
+        until = amnesty_of(model)["until"]
+        banners.append(f"Amnesty until {until}: declare what your team uses under Shadow AI, and nobody above is told.")
     now = at.clock()
     for subject, standing in at.follower.snapshot.standings.items():
         if now < standing.glass_until:

@@ -58,6 +58,8 @@ class Filters:
 def filters(visit: Visit) -> Filters:
     """Read the filter from the address; what is wrong with it is told beside the form, which keeps it."""
     given = {name: visit.query(name) for name in NAMES}
+    if not visit.request.query_params:
+        given["route"] = "live"  # canaries and evaluations would hide what people ask
     try:
         return Filters(given, _wanted(visit, given))
     except BedplateError as wrong:

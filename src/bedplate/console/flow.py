@@ -68,7 +68,8 @@ def flow(visit: Visit) -> Response:
     at = visit.at
     now, model = at.clock(), at.model()
     weeks = _weeks(visit)
-    found = views.flow(at.engine, now, model, weeks)
+    read = views.passed(at.engine, now, weeks)
+    found = views.flow(read, model)
     seen = bottleneck.sightings(at.engine, now)
     largest = sorted(found.queues, key=_largest_first)[:DRAWN]
     areas, axis = areas_of(found)
@@ -86,7 +87,7 @@ def flow(visit: Visit) -> Response:
         dates=[_date(end) for end in found.ends],
         narrow=bottleneck.bottlenecks(found.queues, seen),
         seen=seen,
-        dora=views.delivered(at.engine, now, weeks),
+        dora=views.delivered(at.engine, read),
         within=FAILED_WITHIN,
         few=FEW,
     )

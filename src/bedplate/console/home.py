@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bedplate.evidence import views as evidence
 from bedplate.incidents import views as incidents
@@ -17,6 +17,8 @@ from .chrome import PLACES
 from .visit import PAGE, Page, Visit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.responses import Response
 
     from bedplate.portfolio.views import UseCase
@@ -109,12 +111,15 @@ def _wrong(visit: Visit, cases: list[UseCase]) -> list[Wrong]:
         href = f"/incidents/{i['id'].partition('/')[2]}"
         line = Wrong(weight, what, f"{i['subject']}: {i['title']}", href, i["opened_at"], i["due"])
         found.insert(0 if mine else len(found), line)
+    breaching: dict[tuple[str, str], list[dict[str, Any]]] = {}  # one look for all: there may be a thousand of them
+    for measure in models.breaching(at.engine):
+        breaching.setdefault((measure["subject"], measure["release"]), []).append(measure)
     for case in cases:
-        found += _of_case(visit, case)
+        found += _of_case(case, breaching.get((case.subject, case.release), ()))
     return found
 
 
-def _of_case(visit: Visit, case: UseCase) -> list[Wrong]:
+def _of_case(case: UseCase, breaching: Sequence[dict[str, Any]]) -> list[Wrong]:
     found: list[Wrong] = []
     href = f"/use-cases/{case.id}"
     if case.stage == "live" and case.suspended:
@@ -122,11 +127,9 @@ def _of_case(visit: Visit, case: UseCase) -> list[Wrong]:
     elif case.stage == "live" and Rung[case.rung.upper()] < Rung.ACT:
         found.append(Wrong("warn", "lowered rung", f"{case.title} is on {case.rung}", href))
     if case.stage == "live":
-        newest = {m["monitor"]: m for m in models.measures(visit.at.engine, case.subject, limit=12)}
-        for name, m in newest.items():
-            if m["breach"] == "yes" and m["release"] == case.release:
-                text = f"{case.title}: {name} {m['permille'] / 10:g} %, the limit is {m['limit'] / 10:g} %"
-                found.append(Wrong("warn", "monitor", text, href, m["at"]))
+        for m in breaching:
+            text = f"{case.title}: {m['monitor']} {m['permille'] / 10:g} %, the limit is {m['limit'] / 10:g} %"
+            found.append(Wrong("warn", "monitor", text, href, m["at"]))
     return found
 
 

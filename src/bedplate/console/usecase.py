@@ -21,6 +21,7 @@ from . import chart
 from .approvals import shown
 from .home import said
 from .tile import tiles
+from .value import worth
 from .visit import Page, Visit
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def use_case(visit: Visit) -> Response:
         state=chart.state_of(case),
         plan=model.plan(case.tier) if model is not None else None,
         owed=model.owed(case.tier, "release", at.clock()) if model is not None and case.tier in model.tiers else (),
+        budget=_budget(visit, subject, model, case.tier),
         made=made,
         gate=gate,
         no_gate=no_gate,
@@ -57,11 +59,12 @@ def use_case(visit: Visit) -> Response:
         keys=gateway.keys(at.engine, subject),
         calls=_live(visit, subject),
         incidents=incident_views.incidents(at.engine, subject, limit=RECENT),
-        monitors=_monitors(visit, subject, model, case.tier),
+        monitors=_monitors(visit, subject, model, case.tier, case.release),
         events=[(e, said(visit, e.kind)) for e in evidence.events(at.engine, stream=subject, limit=TIMELINE)],
         may_suspend=_may(visit, model, SUSPEND.needs, case.domain),
         may_resume=_may(visit, model, RESUME.needs, case.domain),
         tiles=tiles(visit, case),
+        worth=worth(visit, subject),
     )
 
 
@@ -117,13 +120,30 @@ def _gate(visit: Visit, subject: str, digest: str) -> tuple[list[Line], str]:
         return [], error.message  # a read-only installation judges nothing, and says so
 
 
-def _monitors(visit: Visit, subject: str, model: OperatingModel | None, tier: int) -> list[dict[str, Any]]:
+def _monitors(
+    visit: Visit, subject: str, model: OperatingModel | None, tier: int, release: str
+) -> list[dict[str, Any]]:
+    """Return each monitor with what it saw; `fresh` tells whether it has looked at the live release."""
     plan = model.plan(tier) if model is not None else None
     found = []
     for part in plan.monitors if plan is not None else ():
         seen = models.measures(visit.at.engine, subject, str(part["measure"]), limit=SERIES)
-        found.append({**part, "seen": seen, "newest": seen[-1] if seen else None})
+        fresh = bool(seen) and seen[-1]["release"] == release
+        found.append({**part, "seen": seen, "newest": seen[-1] if seen else None, "fresh": fresh})
     return found
+
+
+def _budget(visit: Visit, subject: str, model: OperatingModel | None, tier: int) -> tuple[int, int, bool]:
+    """Return calls and tokens a day that count, and whether the live release says less than its tier."""
+    plan = model.plan(tier) if model is not None else None
+    if plan is None:
+        return 0, 0, False
+    most = (plan.calls_per_day, plan.tokens_per_day)
+    made = visit.at.follower.snapshot.recipes.get(subject)
+    if made is None:
+        return *most, False
+    own = (min(most[0], made.calls_per_day), min(most[1], made.tokens_per_day))
+    return *own, own != most
 
 
 def _live(visit: Visit, subject: str) -> list[Call]:

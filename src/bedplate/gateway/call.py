@@ -34,7 +34,7 @@ JUDGED = frozenset(
 OTHER_MODELS = ("models", "fallbacks")  # by which some upstreams let a request name others to answer it
 
 _decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder(order="sorted").encode
+_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(slots=True)
@@ -138,8 +138,11 @@ def decoded(content: bytes) -> Body:
     """Read a JSON object that may have come from anybody; `InvalidInput` says what is wrong with it."""
     if len(content) > MAX_BODY:
         raise InvalidInput(f"the body is larger than {MAX_BODY} bytes", code="request-too-large")
-    if content.count(b"[") + content.count(b"{") > MAX_VALUES and any(
-        n > MAX_VALUES for n, _ in enumerate(depths(content), 1)
+    large = len(content) > MAX_VALUES  # each value takes a byte and more: in a smaller body there cannot be too many
+    if (
+        large
+        and content.count(b"[") + content.count(b"{") > MAX_VALUES
+        and any(n > MAX_VALUES for n, _ in enumerate(depths(content), 1))
     ):
         raise _too_many()
     try:
@@ -150,7 +153,7 @@ def decoded(content: bytes) -> Body:
         raise InvalidInput(f"the body is not JSON: {wrong}") from None
     if type(body) is not dict:
         raise InvalidInput("the body must be a JSON object")
-    if _crowded(content, body):
+    if large and _crowded(content, body):
         raise _too_many()
     return body
 
@@ -192,46 +195,46 @@ def entry(trace: Trace, kind: str, ended: int, sealed: dict[str, Value]) -> byte
     Fields are only ever added; a reader takes one that is missing as its default.
     """
     return _encode(
-        {
-            "v": 1,
-            "id": trace.id,
-            "kind": kind,
-            "use_case": trace.subject,
-            "key": trace.key,
-            "route": trace.route,
-            "started": rfc3339(trace.started),
-            "ended": rfc3339(ended),
-            "tier": trace.tier,
-            "release": trace.release,
-            "rung": trace.rung,
-            "model": trace.model,
-            "upstream": trace.upstream,
-            "prompt": trace.prompt,
-            "index": trace.index,
-            "passages": trace.passages,
-            "verdict": trace.verdict,
-            "status": trace.status,
-            "reasons": trace.reasons,
-            "findings": counted(trace.findings) if trace.findings else [],
-            "request_sha256": trace.request_sha256,
+        {  # in the order of their names
+            "answer_of": trace.answer_of,
             "answer_sha256": sha256(trace.answer.encode()),
-            "tokens_in": trace.tokens_in,
-            "tokens_out": trace.tokens_out,
-            "grounded_permille": trace.grounded,
-            "unanswered": int(trace.unanswered),
-            "sampled": int(trace.sampled),
-            "error": trace.error,
-            "content": sealed,
-            "dialect": trace.dialect,
-            "cached_in": trace.cached_in,
-            "cost_nano": trace.cost_nano,
-            "price": trace.price,
             "attempts": trace.attempts,
+            "cached_in": trace.cached_in,
+            "content": sealed,
+            "cost_nano": trace.cost_nano,
+            "dialect": trace.dialect,
+            "ended": rfc3339(ended),
+            "error": trace.error,
+            "findings": counted(trace.findings) if trace.findings else [],
             "first_us": trace.first_us,
+            "grounded_permille": trace.grounded,
+            "id": trace.id,
+            "index": trace.index,
+            "key": trace.key,
+            "kind": kind,
             "latency_us": trace.latency_us,
+            "model": trace.model,
+            "passages": trace.passages,
+            "price": trace.price,
+            "prompt": trace.prompt,
             "prompt_id": trace.prompt_id,
             "prompt_version": trace.prompt_version,
-            "answer_of": trace.answer_of,
+            "reasons": trace.reasons,
+            "release": trace.release,
+            "request_sha256": trace.request_sha256,
+            "route": trace.route,
+            "rung": trace.rung,
+            "sampled": int(trace.sampled),
+            "started": rfc3339(trace.started),
+            "status": trace.status,
+            "tier": trace.tier,
+            "tokens_in": trace.tokens_in,
+            "tokens_out": trace.tokens_out,
+            "unanswered": int(trace.unanswered),
+            "upstream": trace.upstream,
+            "use_case": trace.subject,
+            "v": 1,
+            "verdict": trace.verdict,
         }
     )
 

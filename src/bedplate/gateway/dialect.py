@@ -34,6 +34,15 @@ class Delta(NamedTuple):
     machine: bool = False
 
 
+class Piece(NamedTuple):
+    """The one text of the most common event. `others` are all other texts in it, `model` among them or ""."""
+
+    channel: str
+    text: str
+    others: Sequence[str]
+    model: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """What frames a text that we say ourselves: the model's name, the time in seconds, and the call's id."""
@@ -97,6 +106,13 @@ class Dialect(Protocol):
 
     def deltas(self, event: Body) -> list[Delta]:
         """Return the pieces of text in an event."""
+        ...
+
+    def piece(self, data: bytes) -> Piece | None:
+        """Read an event that holds one piece of text, as nearly all do, at a third of the price; None for any other.
+
+        Nothing else of such an event may mean anything: not `usage`, not `ends`, not `mark`.
+        """
         ...
 
     def again(self, event: Body) -> list[Delta]:

@@ -56,6 +56,11 @@ class Events:
         return self._rest
 
 
+def data_of(raw: bytes) -> bytes:
+    """Return the data of one whole event."""
+    return _data(raw if b"\r" not in raw else LINE.sub(b"\n", raw))
+
+
 def _data(raw: bytes) -> bytes:
     if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2:
         return raw[6:-2]

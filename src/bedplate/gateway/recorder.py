@@ -64,4 +64,4 @@ class JournalRecorder:
         if content is None:
             return {}, b""
         sealed = self._vault.seal(call_id, json_bytes(content))
-        return {"ct": sealed.ct, "commitment": sealed.commitment, "kid": sealed.kid}, sealed.ciphertext
+        return {"commitment": sealed.commitment, "ct": sealed.ct, "kid": sealed.kid}, sealed.ciphertext

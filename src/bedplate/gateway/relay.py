@@ -15,7 +15,7 @@ import msgspec
 from bedplate.errors import InvalidInput
 
 from .dialect import Usage
-from .events import Events, EventTooLarge, with_data
+from .events import Events, EventTooLarge, data_of, with_data
 from .texts import slots, unspelled
 from .upstream import UpstreamFailed
 
@@ -29,17 +29,21 @@ if TYPE_CHECKING:
 DONE = b"[DONE]"
 ANSWERING = frozenset({"content", "text", "output_text"})  # channels whose text is the answer
 MAX_HELD = 64 << 20  # bytes of events that wait, as of a whole answer
+MAX_CLEAR, LONG = 64, 200  # texts beside what is said that are known to be clear; characters of one
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
 class Span(NamedTuple):
-    """Where the text of a delta lies in its channel."""
+    """Where a text lies in its channel; `delta` is None where the event is not read yet."""
 
-    delta: Delta
+    channel: str
+    text: str
+    machine: bool
     start: int
     end: int
+    delta: Delta | None
 
 
 class Item:
@@ -47,7 +51,9 @@ class Item:
 
     __slots__ = ("changed", "ends", "event", "raw", "spans")
 
-    def __init__(self, raw: bytes, event: Body | None, spans: Sequence[Span], *, ends: bool, changed: bool) -> None:
+    def __init__(
+        self, raw: bytes, event: Body | None, spans: Sequence[Span], *, ends: bool = False, changed: bool = False
+    ) -> None:
         self.raw, self.event, self.spans, self.ends, self.changed = raw, event, spans, ends, changed
 
 
@@ -63,6 +69,8 @@ class Relay:
         self._queue: deque[Item] = deque()
         self._windows: dict[str, Window] = {}
         self._sizes: dict[str, int] = {}
+        self._came: dict[str, list[str]] = {}  # texts that no window has taken yet: those of one chunk go together
+        self._clear = {""}  # what every event says again, and nothing is found in
         self._decided: dict[str, int] = {}
         self._arguments: dict[str, list[str]] = {}
         self._sent: dict[str, list[str]] = {}
@@ -114,6 +122,7 @@ class Relay:
             self.failed = UpstreamFailed(large.message)
         except UpstreamFailed as failed:
             self.failed = failed
+        self._look()
         out = self._released()
         if self._held > MAX_HELD:
             self.failed = UpstreamFailed(f"the upstream sent more than {MAX_HELD} bytes that had to wait for its end")
@@ -146,7 +155,11 @@ class Relay:
     def _take(self, raw: bytes, data: bytes) -> None:
         if data == DONE or not data:
             self._closed = self._closed or data == DONE
-            self._enqueue(Item(raw, None, (), ends=data == DONE, changed=False))
+            self._enqueue(Item(raw, None, (), ends=data == DONE))
+            return
+        if not self._prefix and (piece := self._dialect.piece(data)) is not None and self._known(piece.others):
+            self.answered_by = self.answered_by or piece.model
+            self._enqueue(Item(raw, None, (self._span(piece.channel, piece.text),)))
             return
         event = self._read(data)
         self._closed = self._closed or self._dialect.over(event)
@@ -164,7 +177,7 @@ class Relay:
         changed = self._holds and self._aside(event, deltas)
         if self.withheld:
             return  # the event itself holds it
-        spans = [self._span(delta) for delta in deltas]
+        spans = [self._span(d.channel, d.holder[d.key], d) for d in deltas]
         if self._prefix:
             answering = (d.channel for d in deltas if not d.machine and _kind(d.channel) in ANSWERING)
             self._first = self._first or next(answering, "")
@@ -193,22 +206,38 @@ class Relay:
             raise UpstreamFailed("the upstream answered an error in the middle")
         return event
 
-    def _span(self, delta: Delta) -> Span:
-        channel, text = delta.channel, delta.holder[delta.key]
+    def _known(self, texts: Sequence[str]) -> bool:
+        """Tell whether nothing can be found in what an event says beside its text."""
+        return not self._holds or self._clear.issuperset(texts)
+
+    def _span(self, channel: str, text: str, delta: Delta | None = None) -> Span:
         start = self._sizes.get(channel, 0)
         end = self._sizes[channel] = start + len(text)
-        if delta.machine and self._holds:  # for a machine: as it is, or not at all
+        machine = delta is not None and delta.machine
+        if machine and self._holds:  # for a machine: as it is, or not at all
             self._arguments.setdefault(channel, []).append(text)
             self._decided[channel] = -1
         elif not self._guard.idle:
+            came = self._came.get(channel)
+            if came is None:
+                self._came[channel] = [text]
+            else:
+                came.append(text)
+        else:
+            self._decided[channel] = end
+        return Span(channel, text, machine, start, end, delta)
+
+    def _look(self) -> None:
+        """Guard what came, each channel's texts together: how a text is cut makes no difference (`window`)."""
+        if not self._came:
+            return
+        for channel, texts in self._came.items():
             window = self._windows.get(channel)
             if window is None:
                 window = self._windows[channel] = self._guard.window()
-            self._decided[channel] = window.feed(text)
+            self._decided[channel] = window.feed("".join(texts))
             self._stop_if(window)
-        else:
-            self._decided[channel] = end
-        return Span(delta, start, end)
+        self._came = {}
 
     def _aside(self, event: Body, deltas: Sequence[Delta]) -> bool:
         """Guard every other text of the event; return whether one was changed."""
@@ -217,8 +246,13 @@ class Relay:
             found = [s for s in slots(event) if (id(s.holder), s.key) not in own]
         except InvalidInput as deep:
             raise UpstreamFailed(f"the upstream's answer cannot be read: {deep.message}") from None
-        among = self._guard.suspects([s.text for s in found])
+        texts = [s.text for s in found]
+        if self._clear.issuperset(texts):
+            return False
+        among = self._guard.suspects(texts)
         if among is None:
+            if len(self._clear) < MAX_CLEAR:
+                self._clear.update([text for text in texts if len(text) <= LONG])
             return False
         changed = False
         seen = {(id(d.holder), d.key) for d in self._dialect.again(event) if d.channel in self._sizes}
@@ -244,36 +278,54 @@ class Relay:
             if item.ends:
                 self._ending = True
                 break
-            if self._holds and any(self._decided[s.delta.channel] < s.end for s in item.spans):
+            if self._holds and not self._let(item):
                 break
             out.append(self._rendered(item))
             self._held -= len(item.raw)
             self._queue.popleft()
         return out[0] if len(out) == 1 else b"".join(out)
 
+    def _let(self, item: Item) -> bool:
+        """Tell whether all the text of an event is decided."""
+        for span in item.spans:  # noqa: SIM110  for each event there is: a generator costs more than all the rest
+            if self._decided[span.channel] < span.end:
+                return False
+        return True
+
     def _rendered(self, item: Item) -> bytes:
         changed = item.changed
         for span in item.spans:
-            delta = span.delta
-            text = delta.holder[delta.key]
-            if self._holds and not delta.machine:
-                window = self._windows[delta.channel]
-                if window.changes:
-                    text = rewritten(text, span.start, window.changes)
-                    if text != delta.holder[delta.key]:
-                        delta.holder[delta.key] = text
-                        changed = True
-            if self._prefix and self._begins(delta.channel):
-                self._drafted.add(delta.channel)
-                delta.holder[delta.key] = self._prefix + text
+            channel, delta = span.channel, span.delta
+            text = span.text if delta is None else delta.holder[delta.key]
+            put = text
+            if self._holds and not span.machine:
+                changes = self._windows[channel].changes
+                if changes:
+                    text = put = rewritten(text, span.start, changes)
+            if self._prefix and self._begins(channel):
+                self._drafted.add(channel)
+                put = self._prefix + text
                 changed = True
-            self._sent.setdefault(delta.channel, []).append(text)
+            if put != span.text:
+                delta = delta or self._delta(item)
+                delta.holder[delta.key] = put
+                changed = True
+            sent = self._sent.get(channel)
+            if sent is None:
+                self._sent[channel] = [text]
+            else:
+                sent.append(text)
         if item.event is not None and (mark := self._dialect.mark(item.event)):
             self._sent.setdefault(mark, [])
         if not changed or item.event is None:
             return item.raw
         unspelled(item.event)
         return with_data(item.raw, _encode(item.event))
+
+    def _delta(self, item: Item) -> Delta:
+        """Read an event of which only its text was read."""
+        item.event = self._read(data_of(item.raw))
+        return self._dialect.deltas(item.event)[0]
 
     def _begins(self, channel: str) -> bool:
         """Tell whether the prefix belongs here: before the answer, and where there are several choices before each."""

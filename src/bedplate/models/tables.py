@@ -44,6 +44,7 @@ measure = Table(
     Column("at", BigInteger, nullable=False),
     Column("last_seq", BigInteger, nullable=False),
     Index(None, "subject", "monitor", "seq"),
+    Index(None, "breach", "seq"),
 )
 prompt = Table(
     "prompt",

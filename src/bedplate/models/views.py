@@ -75,6 +75,17 @@ def measures(engine: Engine, subject: str, monitor: str = "", limit: int = 200) 
         return [dict(r._mapping) for r in connection.execute(query)][::-1]  # noqa: SLF001  as above
 
 
+def breaching(engine: Engine) -> list[dict[str, Any]]:
+    """List what every monitor saw last where that was a breach, of all use cases, oldest first."""
+    later = measure.alias()
+    newer = select(later.c.seq).where(
+        later.c.subject == measure.c.subject, later.c.monitor == measure.c.monitor, later.c.seq > measure.c.seq
+    )
+    query = select(measure).where(measure.c.breach == "yes", ~newer.exists()).order_by(measure.c.seq)
+    with engine.connect() as connection:
+        return [dict(r._mapping) for r in connection.execute(query)]  # noqa: SLF001  as above
+
+
 def prompts(engine: Engine, subject: str) -> list[dict[str, Any]]:
     """List every version of every prompt of a use case, by id, newest first, each with its `number` from 1."""
     query = select(prompt).where(prompt.c.subject == subject).order_by(prompt.c.id, prompt.c.last_seq)

@@ -11,12 +11,12 @@ from sqlalchemy import select
 
 from bedplate.errors import InvalidInput
 from bedplate.kernel.action import Attempt
-from bedplate.kernel.control import owed
-from bedplate.kernel.decision import Allow, Ask, Case, Deny, decide
+from bedplate.kernel.decision import Allow, Ask, Case, Deny
 from bedplate.kernel.event import canonical
 from bedplate.kernel.model import load
 from bedplate.kernel.risk import rate
 from bedplate.kernel.standing import from_plain
+from bedplate.kernel.supposed import owing, supposed
 from bedplate.people.governance import APPLY_MODEL
 from bedplate.people.reach import Reach, reach
 from bedplate.releases.gate import evaluate
@@ -67,7 +67,7 @@ class Unsettled:
     action: str
     summary: str
     state: str
-    what: str  # voided, other bodies, refused, nobody left
+    what: str  # voided, other bodies, would be denied, nobody left
     before: tuple[str, ...]
     after: tuple[str, ...]
     why: str
@@ -186,12 +186,11 @@ def _unsettled(
         evidence=read_evidence(connection, approval.subject, digest) if digest else {},
         live=sum(s.stage == "live" and s.subject != approval.subject for s in standings),
     )
-    named = case.plan.controls if case.plan is not None else frozenset[str]()
-    verdict = decide(case, owed(ground.catalogue.controls.values(), action.phase, action.name, named))
+    verdict = supposed(ground.catalogue.controls.values(), case)
     before = _bodies(approval.stages)
     if isinstance(verdict, Deny):
         first = verdict.reasons[0]
-        what = "voided" if approval.action == APPLY_MODEL.name else "refused"
+        what = "voided" if approval.action == APPLY_MODEL.name else "would be denied"
         return _about(approval, what, before, (), first.why, first.fix)
     stages = verdict.stages if isinstance(verdict, Ask) else ()
     if isinstance(verdict, Allow) or stages != approval.stages:
@@ -252,9 +251,7 @@ def _failing(
 
     def lines(model: OperatingModel, tier: int) -> dict[str, tuple[str, str, str]]:
         case = Case(attempt, ground.now, model, replace(standing, tier=tier), evidence=evidence, live=live)
-        named = case.plan.controls if case.plan is not None else frozenset[str]()
-        controls = owed(ground.catalogue.controls.values(), GO_LIVE.phase, GO_LIVE.name, named)
-        found = evaluate(controls, case)
+        found = evaluate(owing(ground.catalogue.controls.values(), case), case)
         return {line.control: (line.state, line.summary, line.fix) for line in found if line.state != "proven"}
 
     fails = lines(models[0], standing.tier)

@@ -38,7 +38,9 @@ PUBLISH = Action(
     "Make a golden path of a proven use case, and agree to its siblings beforehand.",
     stages=_owed,
 )
-WITHDRAW = Action("paths.withdraw", "paths:path:withdraw", "End what was agreed for a path's siblings.")
+WITHDRAW = Action(
+    "paths.withdraw", "paths:path:withdraw", "End what was agreed for a path's siblings.", registered=False
+)
 NOTE = Action("paths.note", "releases:release:build", "Record how a sibling's release stands to its path.")
 INHERIT = Action("paths.inherit", "releases:release:build", "Take over evidence about what a sibling has not changed.")
 
@@ -77,7 +79,6 @@ def _agreed(standing: Standing, event: Event) -> Standing:
         title=str(data["title"]),
         owner=str(data["owner"]),
         domain=str(data["domain"]),
-        tier=int(str(data["tier"])),
         stage="published",
     )
     return replace(named, facts={**standing.facts, VERSIONS: versions, SOURCE: data["source"]})

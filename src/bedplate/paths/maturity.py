@@ -117,13 +117,14 @@ class _Records:
     def approvals(self) -> dict[str, list[Event]]:
         """The events of every approval that was asked for in a quarter, the newest approvals if there are very many."""
         query = select(t.event.c.entry).where(t.event.c.kind.in_((ASKED, VOTED, *SETTLED)))
-        query = query.where(t.event.c.at >= self.now - QUARTER).order_by(t.event.c.seq.desc()).limit(MOST_EVENTS)
+        query = query.order_by(t.event.c.seq.desc()).limit(MOST_EVENTS)  # moments have no index
         found: dict[str, list[Event]] = defaultdict(list)
         with self.engine.connect() as connection:
             for (entry,) in connection.execute(query):
                 event = unseal(bytes(entry))
                 found[event.stream].insert(0, event)
-        return {name: events for name, events in found.items() if events[0].kind == ASKED}
+        since = self.now - QUARTER
+        return {name: events for name, events in found.items() if events[0].kind == ASKED and events[0].at >= since}
 
     def counts(self) -> dict[str, Counts]:
         points: Mapping[str, Callable[[], Counts]] = {
@@ -192,7 +193,8 @@ class _Records:
             t.evidence.c.at >= self.now - HALF_YEAR,
         )
         done = self._texts(query) | self._texts(drilled)
-        return _counted((s.subject, s.subject in done) for s in self.live if s.tier > 1)
+        watched = [s for s in self.live if s.impact == "high" or s.autonomy == "autonomous"]
+        return _counted((s.subject, s.subject in done) for s in watched)
 
     def _in_time(self) -> Counts:
         def judged(events: list[Event]) -> bool:
@@ -282,7 +284,7 @@ class _Records:
 
     def _attacked(self) -> Counts:
         known = self._texts(select(evaluation.c.subject).where(evaluation.c.purpose == "red-team"))
-        high = [s for s in self.live if s.tier > 2] or self.live  # noqa: PLR2004  of high impact
+        high = [s for s in self.live if s.impact == "high"] or self.live
         return _counted((s.subject, s.subject in known) for s in high)
 
     # People and ways of working

@@ -96,7 +96,8 @@ def answers_of(path: Path, spec: Mapping[str, Any]) -> dict[str, str]:
 
 def render(path: Path, values: Mapping[str, str]) -> dict[str, str]:
     """Fill in a template; `InvalidInput` names what is missing."""
-    quoted = {name: _scalar(value) for name, value in values.items()}
+    whole = {ask.id for ask in path.asks if ask.type == "integer"}
+    quoted = {name: value if name in whole else _scalar(value) for name, value in values.items()}
     try:
         return {
             file: Template(text).substitute(quoted if file == SPEC else values) for file, text in path.files.items()
@@ -177,8 +178,6 @@ def _general(file: str, text: str) -> str:
 
 def _scalar(value: str) -> str:
     """Write an answer so that YAML reads back exactly that: never a key, a comment or another kind of value."""
-    if value.isascii() and value.isdigit():
-        return value
     plain = _PLAIN.fullmatch(value) and not _WORDS.fullmatch(value) and value == value.strip()
     return value if plain or value in {"yes", "no"} else json.dumps(value, ensure_ascii=False)
 

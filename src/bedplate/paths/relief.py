@@ -49,7 +49,12 @@ class Relief:
     def plain(self) -> dict[str, Any]:
         """Return it as JSON-ready values."""
         told = [
-            {"name": o.name, **asdict(o), "snippet": snippet(o.delegations, self.until) if o.delegations else ""}
+            {
+                "name": o.name,
+                **asdict(o),
+                "runs": len(o.late),
+                "snippet": snippet(o.delegations, self.until) if o.delegations else "",
+            }
             for o in self.outcomes
         ]
         return {

@@ -17,8 +17,8 @@ from bedplate.gateway.stricter import OUTCOMES, Stricter, held, stricter
 from bedplate.gateway.usage import used
 from bedplate.kernel.action import Attempt
 from bedplate.kernel.clock import DAY, EPOCH, MICROSECOND
-from bedplate.kernel.control import owed
-from bedplate.kernel.decision import Allow, Case, Reason, decide
+from bedplate.kernel.decision import Allow, Case, Reason
+from bedplate.kernel.supposed import owing, supposed
 from bedplate.portfolio.usecase import UseCaseFile, strictest
 from bedplate.releases import views as releases
 from bedplate.store.reads import read_blob
@@ -297,9 +297,8 @@ class _Rules:
         case = Case(Attempt(CALL, "key/replayed", alike.subject, facts), moment, self.model, standing)
         tier = case.plan.tier if case.plan is not None else 0
         if tier not in self._owed:
-            named = case.plan.controls if case.plan is not None else frozenset[str]()
-            self._owed[tier] = owed(self.player.catalogue.controls.values(), "call", CALL.name, named)
-        verdict = decide(case, self._owed[tier])
+            self._owed[tier] = owing(self.player.catalogue.controls.values(), case)
+        verdict = supposed(self._owed[tier], case)
         return () if isinstance(verdict, Allow) else verdict.reasons
 
     def limits(self, group: int) -> Limits:

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from bedplate.errors import NotFound
+from bedplate.kernel.origin import still_owed
 from bedplate.kernel.risk import rate
 from bedplate.portfolio.governance import ACCEPT
 from bedplate.releases import views as releases
-from bedplate.releases.governance import GO_LIVE
 from bedplate.store.reads import read_evidence
 
 from . import views
@@ -80,10 +80,9 @@ def owed(
     rating = rate(model.questions, file.answers, model.matrix)
     name, version = file.path.name, file.path.version
     facts: dict[str, Value] = {"owner": file.owner, "domain": file.domain, "tier": int(rating.tier), **origin}
-    stages = [
-        action.stages(governor.judge(by, action, file.subject, facts)[0]) if action.stages is not None else ()
-        for action in (ACCEPT, GO_LIVE)
-    ]
+    case, _ = governor.judge(by, ACCEPT, file.subject, facts)
+    tier = max(int(rating.tier), case.standing.tier if case.standing is not None else 0)
+    stages = [still_owed(case, case.owed(what, tier)) for what in ("accept", "release")]
     return Owed(
         path=name,
         version=version,

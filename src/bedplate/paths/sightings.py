@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bedplate.shadow.views import Seen
 
 WEEKS = 12
+MOST_ALONG = 200
 FILE = Template("""\
 # Taken up from sighting $seen: $what at $where.
 # Complete it, see what it means with `bedplate plan use-case.yaml`, and propose it with `bedplate apply use-case.yaml`.
@@ -149,11 +150,22 @@ class Sights:
         return actions.declare(self.governor, by, said)
 
     def adopt(self, by: str, seen: str, into: str = "", reason: str = "") -> tuple[Seen, str]:
-        """Take a sighting up; returns it, and the use case's file, filled in as far as it is known."""
+        """Take a sighting up; returns it, and the use case's file, filled in as far as it is known.
+
+        One in a repository takes the rest of that repository along.
+        """
         found = self.one(seen)
-        actions.adopt(self.governor, by, found.id, found.team, into or self.name(found), reason)
+        along = [one.id for one in self.along(found)]
+        actions.adopt(self.governor, by, found.id, found.team, into or self.name(found), reason, along)
         after = self.one(found.id)
         return after, self.file(after)
+
+    def along(self, seen: Seen) -> list[Seen]:
+        """List what is taken up with a sighting in a repository: the rest of it, but no key, which is to be revoked."""
+        if "code" not in seen.sources:
+            return []
+        rest = [one for one in self.every(state="new", source="code") if one.place == seen.place]
+        return [one for one in rest if one.id != seen.id and one.team == seen.team and one.kind != "key"][:MOST_ALONG]
 
     def name(self, seen: Seen) -> str:
         """Return an id for the use case that a sighting becomes."""

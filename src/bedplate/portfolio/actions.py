@@ -171,9 +171,14 @@ def weigh(governor: Governor, by: str, idea: Idea, model: OperatingModel, decisi
         "condition": decision.condition,
         "due": due,
     }
-    once = str(uuid5(NAMESPACE_OID, f"bedplate:{idea.subject}:{idea.proposed_at}:{idea.decided_at}"))
-    with governor.act(by, WEIGH, idea.subject, facts={**facts, **kept}, request=once) as act:
-        act.record("portfolio.idea.decided", kept)
+    once = str(uuid5(NAMESPACE_OID, f"bedplate:{idea.subject}:{idea.seq}"))
+    try:
+        with governor.act(by, WEIGH, idea.subject, facts={**facts, **kept}, request=once) as act:
+            act.record("portfolio.idea.decided", kept)
+    except Conflict:
+        raise Conflict(
+            f"somebody decided about {idea.id} meanwhile", hint=f"look at it: bedplate idea show {idea.id}"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,15 @@ class HopedPart(ValuePart):
     unit: Annotated[str, Field(min_length=1, max_length=120)]
     uncertain_percent: Annotated[int, Field(ge=0, le=100)] | None = None
 
+    @model_validator(mode="after")
+    def _worth_having(self) -> Self:
+        if self.target >= self.baseline:
+            raise ValueError(
+                f"the target {self.target} is not below the baseline {self.baseline}: the benefit would be negative or "
+                "nothing; count in units of which fewer are wanted"
+            )
+        return self
+
 
 class ScorePart(Part):
     """One answer from 1 to 5; what it rests on; and between which scores it lies, if that is not certain."""
@@ -92,6 +101,7 @@ class Idea:
     condition: str
     decided_by: str
     decided_at: int
+    seq: int  # of the newest event about it
 
     @property
     def id(self) -> str:

@@ -80,4 +80,5 @@ def _read(row: Row[Any]) -> Idea:
         condition=row.condition,
         decided_by=row.decided_by,
         decided_at=row.decided_at,
+        seq=row.last_seq,
     )

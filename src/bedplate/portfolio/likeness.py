@@ -57,9 +57,14 @@ def alike(text: Text, others: Sequence[Text]) -> list[Alike]:
         permille = min(1000, round(1000 * near))
         shared = sorted(words[0].keys() & theirs.keys(), key=lambda w: (-words[0][w] * theirs[w], w))
         if permille >= SIBLING and shared:
-            verdict = "duplicate" if permille >= DUPLICATE else "sibling"
+            same = permille >= DUPLICATE or _named(other) == _named(text)
+            verdict = "duplicate" if same else "sibling"
             found.append(Alike(other.subject, other.title, verdict, permille, tuple(shared[:TERMS])))
     return sorted(found, key=lambda a: (-a.permille, a.subject))[:MOST]
+
+
+def _named(text: Text) -> set[str]:
+    return set(_split(text.title)) - _EMPTY
 
 
 def _words(text: Text) -> Counter[str]:

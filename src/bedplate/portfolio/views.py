@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections import namedtuple
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Engine, Row, select
@@ -51,7 +53,11 @@ class UseCase:
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON-ready values."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in _NAMES}
+
+
+_NAMES = tuple(field.name for field in fields(UseCase))
+_Row = namedtuple("_Row", [*usecase.columns.keys(), "body"])  # type: ignore[misc]  # noqa: PYI024  the table says which
 
 
 def use_cases(engine: Engine) -> list[UseCase]:
@@ -72,6 +78,12 @@ def use_case(engine: Engine, subject: str) -> UseCase:
 
 
 def _shown(row: Row[Any]) -> UseCase:
+    return _read(tuple(row))
+
+
+@lru_cache(maxsize=4096)  # of what a row says, which is all it depends on: pages list a thousand that seldom change
+def _read(values: tuple[Any, ...]) -> UseCase:
+    row = _Row(*values)
     now: Standing = from_plain(json.loads(row.body))
     return UseCase(
         subject=row.subject,

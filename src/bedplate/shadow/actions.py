@@ -94,14 +94,17 @@ def declare(governor: Governor, by: str, said: Declared) -> str:
     return seen
 
 
-def adopt(governor: Governor, by: str, seen: str, team: str, into: str, reason: str = "") -> None:
-    """Take a sighting up as the use case `into`, which is proposed as any other."""
+def adopt(
+    governor: Governor, by: str, seen: str, team: str, into: str, reason: str = "", along: Sequence[str] = ()
+) -> None:
+    """Take a sighting up as the use case `into`, which is proposed as any other; `along` go others of the same team."""
     if not USE_CASE.fullmatch(into):
-        raise InvalidInput(
-            f"{into!r} is no id of a use case", hint="small letters, digits and hyphens: --as claims-mail"
-        )
-    with governor.act(by, ADOPT, f"sighting/{seen}", facts={"domain": team, "into": into}) as act:
-        act.record("shadow.sighting.adopted", {"into": f"usecase/{into}", "reason": reason})
+        hint = "small letters, digits, hyphens: --as claims-mail"
+        raise InvalidInput(f"{into!r} is no id of a use case", hint=hint)
+    facts: Data = {"domain": team, "into": into, "along": list(along)}
+    with governor.act(by, ADOPT, f"sighting/{seen}", facts=facts) as act:
+        for one in (seen, *along):
+            act.record("shadow.sighting.adopted", {"into": f"usecase/{into}", "reason": reason}, on=f"sighting/{one}")
 
 
 def explain(governor: Governor, by: str, seen: str, team: str, reason: str, until: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bedplate.kernel.clock import SECOND
 
-from .sighting import MAX_COUNT, MAX_TEXT, Sighting, together
+from .sighting import MAX_COUNT, MAX_TEXT, Sighting
 from .signature import signatures
 
 if TYPE_CHECKING:
@@ -95,8 +95,9 @@ class _Row(NamedTuple):
 
 def read_bill(reader: Reader, *, team: str = "") -> list[Sighting]:
     """Read a bill for services of AI; wrong rows are noted in the reader. Parts of a cent add up, and are cut then."""
-    sums: dict[tuple[str, str, str], Decimal] = {}
-    found: dict[tuple[str, str, str], Sighting] = {}
+    sums: dict[tuple[str, str], Decimal] = {}
+    found: dict[tuple[str, str], Sighting] = {}
+    currencies: dict[tuple[str, str], str] = {}
     for number, row in reader.table(SERVICE, COST, ACCOUNT, CURRENCY, AT):
         try:
             line = _read(row, team)
@@ -105,7 +106,10 @@ def read_bill(reader: Reader, *, team: str = "") -> list[Sighting]:
             continue
         if line is None:
             continue
-        key = (line.what, line.account, line.currency)
+        key = (line.what, line.account)
+        if (before := currencies.setdefault(key, line.currency)) != line.currency:
+            reader.wrong.add(number, f"{line.what} is billed in {before} and in {line.currency}; import one at a time")
+            continue
         total = sums[key] = sums.get(key, Decimal(0)) + line.cost
         known = found.get(key)
         first, last, times = (known.first, known.last, known.times) if known else (line.at, line.at, 0)
@@ -123,7 +127,7 @@ def read_bill(reader: Reader, *, team: str = "") -> list[Sighting]:
             cents,
             line.currency if cents else "",
         )
-    return together(found.values())
+    return list(found.values())
 
 
 def _read(row: Mapping[str, str], team: str) -> _Row | None:
@@ -146,7 +150,8 @@ def _read(row: Mapping[str, str], team: str) -> _Row | None:
 
 
 def _billed(text: str) -> Provider | None:
-    return next((p for p in signatures().providers for word in p.bill if word in text), None)
+    found = [(len(word), n) for n, p in enumerate(signatures().providers) for word in p.bill if word in text]
+    return signatures().providers[max(found)[1]] if found else None  # "azure openai" says more than "openai"
 
 
 def _first(row: Mapping[str, str], names: Iterable[str]) -> str:

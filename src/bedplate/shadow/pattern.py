@@ -48,7 +48,8 @@ FILES = {
     "docker-compose.yml": "config",
 }
 LOCKS = frozenset({"package-lock.json", "yarn.lock", "pnpm-lock.yaml", "poetry.lock", "uv.lock", "cargo.lock"})
-CONDITION = r"(?:[ \t]*\[[^\]\n]*\])?[ \t]*(?:[=<>~!;@#(][^\"'\n]*)?"  # extras and versions of a requirement
+EXTRAS = r"(?:[ \t]*\[[^\]\n]*\])?[ \t]*"
+CONDITION = rf"{EXTRAS}(?:[=<>~!;@#(][^\"'\n]*)?"  # and versions, of a requirement within quotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def groups() -> Mapping[str, Group]:
     python = [_sdk("python", r"(?m)^[ \t]*(?:from|import)[ \t]+({})(?:[ \t.,;#\r]|$)"), *_from(r"(?m)^[ \t]*")]
     notebook = [_sdk("python", r"\"[ \t]*(?:from|import)[ \t]+({})[ \t.,;#\\\"]"), *_from(r"\"[ \t]*")]
     calls = _calls()
-    pinned = rf"(?mi)^[ \t-]*({{}}){CONDITION}\r?$"
+    pinned = rf"(?mi)^[ \t-]*({{}}){EXTRAS}(?:[=<>~!;@#(][^\n]*)?\r?$"
     made = {
         "python": (*python, *calls, *code),
         "notebook": (*notebook, *calls, *code),

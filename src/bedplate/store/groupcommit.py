@@ -7,8 +7,6 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
-from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from bedplate.errors import BedplateError, Unavailable
@@ -18,10 +16,8 @@ if TYPE_CHECKING:
 
 W = TypeVar("W")
 R = TypeVar("R")
-T = TypeVar("T")
 
 BUSY, LINGER, LINGERS = 3, 0.001, 6  # pieces in a group; seconds; how often at most
-PATIENCE = 0.05  # seconds that a loop has to begin a group before the thread does
 RESTART = "the process has to be restarted"
 
 
@@ -33,25 +29,13 @@ class Waiter(NamedTuple, Generic[W, R]):
     loop: asyncio.AbstractEventLoop | None
 
 
-class Staged(NamedTuple, Generic[W, R, T]):
-    """A group that a loop has begun, for the thread to end."""
-
-    waiters: list[Waiter[W, R]]
-    begun: T
-
-
-class GroupCommit(Generic[W, R, T]):
+class GroupCommit(Generic[W, R]):
     """A bounded queue and the one thread that empties it, up to `batch` pieces at a time.
 
     `commit` gets the pieces and returns, in order, a result or a BedplateError for each, after they are durable. If it
     raises Unavailable (or Full) the whole group failed and nothing of it was kept: its waiters are told and work goes
     on. If it raises anything else the group and every later one fail, and `on_fatal` is called once: what the disk
     holds is not known any more, and only a restart, which reads it back, can tell.
-
-    `begin` does what waits for no disk, in the thread of the event loop whose calls these are; `end` makes it durable,
-    in the other thread, and returns as `commit` does. What is done on the loop changes threads once for a group, where
-    every step of it in the other thread takes the interpreter lock from the loop, and gives it back. `begin` returns
-    None where it cannot, or would have to wait: then the group is for `commit`. Only one group is on its way at a time.
     """
 
     def __init__(
@@ -62,18 +46,12 @@ class GroupCommit(Generic[W, R, T]):
         queue: int,
         batch: int,
         on_fatal: Callable[[BaseException], None],
-        begin: Callable[[Sequence[W]], T | None] = lambda _works: None,
-        end: Callable[[T], Sequence[R | BedplateError]] = lambda _begun: (),
     ) -> None:
         self._commit, self._name, self._limit, self._batch, self._on_fatal = commit, name, queue, batch, on_fatal
-        self._begin, self._end = begin, end
         self._changed = threading.Condition(threading.Lock())
         self._queue: deque[Waiter[W, R]] = deque()
         self._staged: dict[asyncio.AbstractEventLoop, list[Waiter[W, R]]] = {}  # each touched by its loop's thread only
         self._last = 0  # pieces in the last group
-        self._on_its_way = False  # a group: whoever set this has it, until it is set back
-        self._job: Staged[W, R, T] | None = None  # begun by a loop
-        self._alone = False  # the queue is for the thread to begin
         self._closing = False
         self._failure = ""
         # A daemon: at interpreter exit without close() nothing acknowledged is lost, and a hung disk cannot hold it up.
@@ -146,32 +124,10 @@ class GroupCommit(Generic[W, R, T]):
         with self._changed:
             taken = 0 if self._failure or self._closing else max(0, self._limit - len(self._queue))
             self._queue.extend(staged[:taken])
-        self._begin_next()
+            self._changed.notify()
         if refused := staged[taken:]:
             msg = f"{self._name} failed: {self._failure}" if self._failure else f"{self._name} queue is full"
             _answer(refused, [Unavailable(msg, hint="try again later, with the same id") for _ in refused])
-
-    def _begin_next(self) -> None:
-        """Begin the next group, in a loop's thread."""
-        with self._changed:
-            if self._on_its_way or not self._queue or self._alone:
-                if self._queue and not self._on_its_way:
-                    self._changed.notify()
-                return
-            self._on_its_way = True
-            waiters = self._taken()
-        begun = None
-        try:
-            begun = self._begin([waiter.work for waiter in waiters])
-        except Exception:  # noqa: BLE001 - the other way will meet it too, and knows what it means
-            begun = None
-        with self._changed:
-            if begun is None:
-                self._queue.extendleft(reversed(waiters))
-                self._on_its_way, self._alone = False, True
-            else:
-                self._job = Staged(waiters, begun)
-            self._changed.notify()
 
     def _put(self, waiter: Waiter[W, R]) -> None:
         with self._changed:
@@ -180,56 +136,23 @@ class GroupCommit(Generic[W, R, T]):
                 msg = f"{self._name} queue is full"
                 raise Unavailable(msg, hint="try again later, with the same id")
             self._queue.append(waiter)
-            self._alone = True
             self._changed.notify()
 
     def _run(self) -> None:
         while True:
-            job, waiters = self._next()
-            if job is not None:
-                self._served(job)
-            elif waiters:
+            waiters = self._take()
+            if waiters:
                 self._serve(waiters)
-            else:
+            elif self._closing or self._failure:
                 return
-            self._ended()
-            del job, waiters  # else the last group's records stay alive while the queue is empty
-
-    def _next(self) -> tuple[Staged[W, R, T] | None, list[Waiter[W, R]]]:
-        """Wait for something to do: a group that a loop has begun, or one that none begins. Nothing: it is over."""
-        with self._changed:
-            while self._job is None:
-                over = bool(self._closing or self._failure)
-                if not self._on_its_way and (over or (self._queue and self._alone)):
-                    self._on_its_way = True
-                    break
-                waits = bool(self._queue) and not self._on_its_way
-                if not self._changed.wait(PATIENCE if waits else None):
-                    self._alone = bool(self._queue) and not self._on_its_way
-            else:
-                job, self._job = self._job, None
-                return job, []
-        return None, self._take()
-
-    def _ended(self) -> None:
-        """Let the next group begin: in the loop whose work is next, where it is a loop's."""
-        with self._changed:
-            self._on_its_way = False
-            loop = self._queue[0].loop if self._queue else None
-            self._alone = bool(self._queue) and loop is None
-        if loop is not None:
-            with suppress(RuntimeError):  # the loop was closed: after a while it is begun here
-                loop.call_soon_threadsafe(self._begin_next)
-
-    def _taken(self) -> list[Waiter[W, R]]:
-        taken = [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
-        self._last = len(taken)
-        return taken
+            del waiters  # else the last group's records stay alive while the queue is empty
 
     def _take(self) -> list[Waiter[W, R]]:
         with self._changed:
+            while not (self._queue or self._closing or self._failure):
+                self._changed.wait()
             busy = max(self._last, len(self._queue)) >= BUSY and len(self._queue) < self._batch and not self._closing
-        if busy and self._queue:
+        if busy:
             # Several callers come at once: wait for the others, as long as more come. A commit changes threads some
             # ten times, and under load that costs more than the work of a record. Who comes alone never waits.
             for _ in range(LINGERS):
@@ -238,17 +161,13 @@ class GroupCommit(Generic[W, R, T]):
                 if len(self._queue) == before or len(self._queue) >= self._batch:
                     break
         with self._changed:
-            return self._taken()
-
-    def _served(self, job: Staged[W, R, T]) -> None:
-        self._told(job.waiters, partial(self._end, job.begun))
+            taken = [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
+        self._last = len(taken)
+        return taken
 
     def _serve(self, waiters: list[Waiter[W, R]]) -> None:
-        self._told(waiters, lambda: self._commit([waiter.work for waiter in waiters]))
-
-    def _told(self, waiters: list[Waiter[W, R]], committed: Callable[[], Sequence[R | BedplateError]]) -> None:
         try:
-            outcomes = committed()
+            outcomes = self._commit([waiter.work for waiter in waiters])
         except Unavailable as error:
             _answer(waiters, [_another(error) for _ in waiters])
         except BaseException as error:  # noqa: BLE001 - a thread that died in silence would leave everybody waiting

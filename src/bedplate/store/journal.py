@@ -29,15 +29,12 @@ from bedplate.store.record import Receipt, Record, Segment, must_fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from concurrent.futures import Future
     from pathlib import Path
 
 __all__ = ["Journal", "Receipt", "Record", "Segment", "die"]
 
 SEGMENT = 65_536  # records
 MARK_WAIT = 60.0  # seconds
-AT_ONCE = 1 << 20  # bytes of a group that an event loop may put into the cache of pages, which holds CACHE_KIB
-CACHE_KIB = 8192
 EXIT_FATAL = 70  # EX_SOFTWARE in sysexits.h
 LOG_KEPT = 64 * 2**20  # bytes of write-ahead log file kept for reuse
 DURABILITY = "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON"
@@ -49,9 +46,6 @@ def die(error: BaseException) -> None:
     """End the process: what the disk holds is unknown, and only reading it back at the next start can tell."""
     _log.critical("the journal failed; ending the process", exc_info=error)
     os._exit(EXIT_FATAL)
-
-
-Begun = tuple[Group, list[Receipt | BedplateError]]
 
 
 class Beside(Protocol):
@@ -135,14 +129,8 @@ class Journal:
         self._second = ThreadPoolExecutor(1, "journal-beside") if self._beside is not None else None
         second = read.connect(self.path, flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
         second.execute(DURABILITY).fetchall()
-        self._group: GroupCommit[Record | Mark, Receipt, Begun] = GroupCommit(
-            self._commit,
-            name="journal",
-            queue=queue,
-            batch=batch,
-            on_fatal=on_fatal,
-            begin=self._begin,
-            end=self._end,
+        self._group: GroupCommit[Record | Mark, Receipt] = GroupCommit(
+            self._commit, name="journal", queue=queue, batch=batch, on_fatal=on_fatal
         )
         self._checkpointer = Checkpointer(second, self._group.fail)
 
@@ -274,67 +262,32 @@ class Journal:
         return Mark(segment, frontier)
 
     def _commit(self, batch: Sequence[Record | Mark]) -> list[Receipt | BedplateError]:
-        """Write one group in one transaction; runs in the writer's thread."""
+        """Write one group in one transaction; runs in the writer's thread alone."""
         if self._before_commit is not None:
             self._before_commit()
-        flushed = self._flushing()
+        flushed = None
+        if self._beside is not None and self._second is not None and self._beside.waiting:
+            flushed = self._second.submit(self._beside.flush)  # two files, two disk waits: at once, not in turn
         try:
-            with self._writing():
+            outcomes = self._committed(batch)
+        finally:
+            if flushed is not None:
+                flushed.result()
+        return outcomes
+
+    def _committed(self, batch: Sequence[Record | Mark]) -> list[Receipt | BedplateError]:
+        with _writing(self.path):
+            try:
                 self._db.execute("BEGIN IMMEDIATE")
                 group = Group(self._head, self._frontier.copy())
                 outcomes = group.write(self._db, batch)
                 self._db.execute("COMMIT")
-            self._publish(group)
-        finally:
-            if flushed is not None:
-                flushed.result()
-        return outcomes
-
-    def _begin(self, batch: Sequence[Record | Mark]) -> Begun | None:
-        """Do all of a transaction but its commit, in an event loop's thread; None if it is too much, or has to wait.
-
-        What it writes stays in the cache of pages, so that no disk is waited for.
-        """
-        size = sum([len(item.content) + len(item.entry) for item in batch if isinstance(item, Record)])
-        if self._before_commit is not None or size > AT_ONCE:
-            return None
-        self._db.set_busy_timeout(0)
-        try:
-            with self._writing():
-                self._db.execute("BEGIN IMMEDIATE")
-                group = Group(self._head, self._frontier.copy())
-                return group, group.write(self._db, batch)
-        finally:
-            self._db.set_busy_timeout(read.BUSY_MS)
-
-    def _end(self, begun: Begun) -> list[Receipt | BedplateError]:
-        """Commit what was begun; runs in the writer's thread."""
-        group, outcomes = begun
-        flushed = self._flushing()
-        try:
-            with self._writing():
-                self._db.execute("COMMIT")
-            self._publish(group)
-        finally:
-            if flushed is not None:
-                flushed.result()
-        return outcomes
-
-    def _flushing(self) -> Future[None] | None:
-        """Begin to write what is beside it: two files, two disk waits, at once and not in turn."""
-        if self._beside is None or self._second is None or not self._beside.waiting:
-            return None
-        return self._second.submit(self._beside.flush)
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        with _writing(self.path):
-            try:
-                yield
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+        self._publish(group)
+        return outcomes
 
     def _publish(self, group: Group) -> None:
         with self._state:
@@ -373,7 +326,7 @@ def _connect(path: Path, shard: str, vfs: str | None) -> apsw.Connection:
     if db.execute("PRAGMA journal_mode = WAL").get != "wal":
         msg = f"{path} is on a file system without a write-ahead log"
         raise Unavailable(msg, hint="a local disk has one")
-    db.execute(f"{DURABILITY}; PRAGMA journal_size_limit = {LOG_KEPT}; PRAGMA cache_size = -{CACHE_KIB}").fetchall()
+    db.execute(f"{DURABILITY}; PRAGMA journal_size_limit = {LOG_KEPT}").fetchall()
     # If the last run ended with a failed fsync, the log in the page cache may not be the log on the disk. Moved into
     # the file it is written, and synced, anew.
     _move_log(db)

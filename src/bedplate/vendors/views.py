@@ -42,7 +42,7 @@ class Vendor:
     reviewed_at: int
     review_due: int
     terms_until: int
-    entry: dict[str, Any]  # as it was registered
+    entry: dict[str, Any]  # as it was registered; None where nothing was said
 
     @property
     def supply(self) -> Supply:
@@ -103,7 +103,7 @@ def _shown(row: Row[Any], now: int) -> Vendor:
         reviewed_at=row.reviewed_at,
         review_due=row.review_due,
         terms_until=row.terms_until,
-        entry=VendorFile.model_validate(json.loads(row.content)).plain(),
+        entry=VendorFile.model_validate(json.loads(row.content)).model_dump(),
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from bedplate.errors import InvalidInput
-from bedplate.gateway.dialect import Body, Delta, Said, Usage, event_bytes, text_of, told, whole_number
+from bedplate.gateway.dialect import Body, Delta, Piece, Said, Usage, event_bytes, text_of, told, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +18,33 @@ DONE = b"data: [DONE]\n\n"
 USUAL_OUT = 256  # tokens reserved for a choice whose length the client does not bound
 TOOLS = ("tool_calls/", "function_call/")  # channels of arguments for tools
 NAMING = frozenset({"role", "id", "type", "name", "format", "data", "url", "signature"})  # whole in each piece
+
+
+class _Delta(msgspec.Struct, forbid_unknown_fields=True):
+    content: str
+
+
+class _Choice(msgspec.Struct, forbid_unknown_fields=True):
+    index: int
+    delta: _Delta
+    finish_reason: None = None
+    logprobs: None = None
+
+
+class _Chunk(msgspec.Struct, forbid_unknown_fields=True):
+    """A chunk as most are; one with any other field is read as a whole."""
+
+    choices: list[_Choice]
+    id: str = ""
+    object: str = ""
+    created: int = 0
+    model: str = ""
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+    usage: None = None
+
+
+_chunk_of = msgspec.json.Decoder(_Chunk).decode
 
 
 class Chat:
@@ -110,6 +139,18 @@ class Chat:
             for key in delta.keys() - NAMING:
                 _pieces(delta, key, f"{key}/{choice.get('index')}", found)
         return found
+
+    def piece(self, data: bytes) -> Piece | None:
+        """Read the content of a chunk with one choice and nothing else in it."""
+        try:
+            chunk = _chunk_of(data)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return None
+        if len(chunk.choices) != 1:
+            return None
+        choice = chunk.choices[0]
+        others = (chunk.id, chunk.object, chunk.model, chunk.system_fingerprint or "", chunk.service_tier or "")
+        return Piece(f"content/{choice.index}", choice.delta.content, others, chunk.model)
 
     def again(self, event: Body) -> list[Delta]:  # noqa: ARG002  the protocol's shape
         """Return nothing: all is said once."""

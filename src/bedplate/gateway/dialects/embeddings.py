@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bedplate.errors import InvalidInput
-from bedplate.gateway.dialect import Body, Delta, Said, Usage, whole_number
+from bedplate.gateway.dialect import Body, Delta, Piece, Said, Usage, whole_number
 
 from .chat import Chat
 
@@ -69,6 +69,10 @@ class Embeddings:
     def deltas(self, event: Body) -> list[Delta]:  # noqa: ARG002  as above
         """Return nothing."""
         return []
+
+    def piece(self, data: bytes) -> Piece | None:  # noqa: ARG002  as above
+        """Return nothing: they are not streamed."""
+        return None
 
     def again(self, event: Body) -> list[Delta]:  # noqa: ARG002  as above
         """Return nothing: all is said once."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from bedplate.errors import InvalidInput
-from bedplate.gateway.dialect import Body, Delta, Said, Usage, event_bytes, text_of, told, whole_number
+from bedplate.gateway.dialect import Body, Delta, Piece, Said, Usage, event_bytes, text_of, told, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +23,22 @@ KINDS = {
     529: "overloaded_error",
 }
 NAMING = frozenset({"type", "signature", "data", "encrypted_content"})  # whole in each piece
+
+
+class _Delta(msgspec.Struct, forbid_unknown_fields=True):
+    type: Literal["text_delta"]
+    text: str
+
+
+class _Block(msgspec.Struct, forbid_unknown_fields=True):
+    """A piece of a text; one with any other field is read as a whole."""
+
+    type: Literal["content_block_delta"]
+    index: int
+    delta: _Delta
+
+
+_block_of = msgspec.json.Decoder(_Block).decode
 
 
 class Messages:
@@ -129,6 +147,14 @@ class Messages:
             for key, value in delta.items()
             if key not in NAMING and _is_text(value)
         ]
+
+    def piece(self, data: bytes) -> Piece | None:
+        """Read a piece of a text, if it is nothing else."""
+        try:
+            block = _block_of(data)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return None
+        return Piece(f"text/{block.index}", block.delta.text, (block.type, block.delta.type))
 
     def again(self, event: Body) -> list[Delta]:  # noqa: ARG002  the protocol's shape
         """Return nothing: all is said once."""

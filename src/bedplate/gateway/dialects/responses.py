@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bedplate.errors import InvalidInput
-from bedplate.gateway.dialect import Body, Delta, Said, Usage, event_bytes, json_bytes, text_of, told, whole_number
+from bedplate.gateway.dialect import (
+    Body,
+    Delta,
+    Piece,
+    Said,
+    Usage,
+    event_bytes,
+    json_bytes,
+    text_of,
+    told,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,6 +141,10 @@ class Responses:
             return _begun(event)
         kind = _kind(event)
         return [Delta(f"{kind}/{_place(event)}", event, "delta", kind.endswith(TOOLS))]
+
+    def piece(self, data: bytes) -> Piece | None:  # noqa: ARG002  the protocol's shape
+        """Return nothing: each piece names its item and place besides."""
+        return None
 
     def again(self, event: Body) -> list[Delta]:
         """Return the whole texts of what is done: a text, a part, an item, or the response."""

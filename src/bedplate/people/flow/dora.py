@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bedplate.kernel.clock import DAY
 
@@ -23,8 +23,7 @@ FAILED_WITHIN = 14  # days
 FIRST_ROUND = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(NamedTuple):
     """One use case's way: the moment (microseconds) of its first proposal, acceptance, question and release live."""
 
     subject: str
@@ -37,8 +36,7 @@ class Way:
     ended: int
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One release that went live, and the moment something first went wrong with it; 0: nothing did."""
 
     subject: str
@@ -81,14 +79,16 @@ def dora(
     recent = [w for w in ways if w.live >= since and w.live]
     live = [d for d in deliveries if d.live >= since and d.live]
     domains = sorted({*(w.domain for w in recent), *(d.domain for d in live), *(w.domain for w in waits)} - {""})
+    waited = [w for w in waits if w.step == "restore"]
+    approved = _approvals([w for w in waits if w.step == "approval"])
     told = []
     for name in ("", *domains):
-        mine = [w for w in waits if name in {"", w.domain}]
         found = _domain(
             name,
-            [w for w in recent if name in {"", w.domain}],
-            [d for d in live if name in {"", d.domain}],
-            mine,
+            [w for w in recent if not name or w.domain == name],
+            [d for d in live if not name or d.domain == name],
+            [w for w in waited if not name or w.domain == name],
+            [took for domain, took in approved if not name or domain == name],
             (now, weeks, within_days * DAY),
         )
         told.append(found)
@@ -96,13 +96,18 @@ def dora(
 
 
 def _domain(
-    name: str, ways: Sequence[Way], live: Sequence[Delivery], waits: Sequence[Wait], span: tuple[int, int, int]
+    name: str,
+    ways: Sequence[Way],
+    live: Sequence[Delivery],
+    incidents: Sequence[Wait],
+    approved: Sequence[int],
+    span: tuple[int, int, int],
 ) -> Dora:
     now, weeks, within = span
     failed = sum(0 < d.failed <= d.live + within for d in live)
     restored: dict[str, list[int]] = defaultdict(list)
-    for wait in waits:
-        if wait.step == "restore" and wait.ended:
+    for wait in incidents:
+        if wait.ended:
             restored[wait.what].append(wait.ended - wait.began)
     return Dora(
         domain=name,
@@ -110,24 +115,22 @@ def _domain(
         per_week=len(live) / weeks,
         lead=spread([w.live - w.proposed for w in ways]),
         build=spread([d.live - d.built for d in live if d.round == FIRST_ROUND]),
-        approval=spread(_approvals(waits)),
+        approval=spread(approved),
         failed=failed,
         young=sum(not d.failed and d.live > now - within for d in live),
         failure_permille=round(1000 * failed / len(live)) if len(live) >= FEW else None,
         restore={severity: spread(times) for severity, times in sorted(restored.items())},
-        broken=sum(w.step == "restore" and not w.ended for w in waits),
+        broken=sum(not w.ended for w in incidents),
     )
 
 
-def _approvals(waits: Sequence[Wait]) -> list[int]:
-    """Return how long each release waited until the last body had decided."""
-    spans: dict[str, tuple[int, int]] = {}
+def _approvals(waits: Sequence[Wait]) -> list[tuple[str, int]]:
+    """Return, with its domain, how long each release waited until the last body had decided."""
+    spans: dict[str, tuple[str, int, int]] = {}
     undecided = set()
     for wait in waits:
-        if wait.step != "approval":
-            continue
         if not wait.ended or wait.outcome not in {"done", "refused"}:
             undecided.add(wait.stream)
-        began, ended = spans.get(wait.stream, (wait.began, 0))
-        spans[wait.stream] = began, max(ended, wait.ended)
-    return [ended - began for stream, (began, ended) in spans.items() if stream not in undecided]
+        _, began, ended = spans.get(wait.stream, ("", wait.began, 0))
+        spans[wait.stream] = wait.domain, began, max(ended, wait.ended)
+    return [(domain, ended - began) for stream, (domain, began, ended) in spans.items() if stream not in undecided]

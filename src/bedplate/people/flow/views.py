@@ -16,7 +16,7 @@ from .queue import WEEK, Line, Queue, Spread, Wait, lines, queues
 from .tables import delivery, milestone, passage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bedplate.kernel.model import OperatingModel
 
@@ -47,22 +47,37 @@ class Flow:
         }
 
 
-def flow(engine: Engine, now: int, model: OperatingModel | None, weeks: int = WEEKS) -> Flow:
-    """Tell how decisions flow, over so many weeks that end now."""
-    since = now - checked_weeks(weeks) * WEEK
-    found = waits(engine, since)
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What is read for a span of weeks that end now: once, for everything that is told of it."""
+
+    now: int
+    weeks: int
+    waits: Sequence[Wait]
+    ways: Sequence[Way]
+
+
+def passed(engine: Engine, now: int, weeks: int = WEEKS) -> Passed:
+    """Read what waits or ended in so many weeks, and how far every use case came; `InvalidInput` for too many weeks."""
+    return Passed(now, weeks, waits(engine, now - checked_weeks(weeks) * WEEK), ways(engine))
+
+
+def flow(read: Passed, model: OperatingModel | None) -> Flow:
+    """Tell how decisions flow."""
+    now, weeks, found = read.now, read.weeks, read.waits
+    since = now - weeks * WEEK
     ends = tuple(since + (n + 1) * WEEK for n in range(weeks))
-    layers = _layers(ways(engine), ends)
+    layers = _layers(read.ways, ends)
     told = lines(found, now, since, clocks(model))
     return Flow(now, weeks, tuple(told), tuple(queues(found, now, weeks)), ends, layers)
 
 
-def delivered(engine: Engine, now: int, weeks: int = WEEKS, within_days: int = FAILED_WITHIN) -> list[Dora]:
+def delivered(engine: Engine, read: Passed, within_days: int = FAILED_WITHIN) -> list[Dora]:
     """Tell how fast change is delivered and how often it fails, by domain, all together first."""
     if not 1 <= within_days <= MOST_DAYS:
         raise InvalidInput(f"a change fails within 1 to {MOST_DAYS} days, not {within_days}")
-    since = now - checked_weeks(weeks) * WEEK
-    return dora(ways(engine), deliveries(engine, since), waits(engine, since), now, weeks, within_days)
+    live = deliveries(engine, read.now - read.weeks * WEEK)
+    return dora(read.ways, live, read.waits, read.now, read.weeks, within_days)
 
 
 def checked_weeks(weeks: int) -> int:
@@ -86,7 +101,7 @@ def waits(engine: Engine, since: int) -> list[Wait]:
     columns = (c.stream, c.subject, c.step, c.what, c.body, c.domain, c.tier, c.began, c.ended, c.outcome)
     with engine.connect() as connection:
         found = connection.execute(select(*columns).where((c.ended == 0) | (c.ended >= since)))
-        return [Wait(*cast("tuple[Any, ...]", row)) for row in found]
+        return [*map(Wait._make, cast("Sequence[tuple[Any, ...]]", found.all()))]
 
 
 def ways(engine: Engine) -> list[Way]:
@@ -94,7 +109,7 @@ def ways(engine: Engine) -> list[Way]:
     c = milestone.c
     columns = (c.subject, c.domain, c.tier, c.proposed, c.accepted, c.asked, c.live, c.ended)
     with engine.connect() as connection:
-        return [Way(*row) for row in connection.execute(select(*columns))]
+        return [*map(Way._make, connection.execute(select(*columns)).all())]
 
 
 def deliveries(engine: Engine, since: int) -> list[Delivery]:
@@ -102,7 +117,7 @@ def deliveries(engine: Engine, since: int) -> list[Delivery]:
     c = delivery.c
     columns = (c.subject, c.release, c.round, c.domain, c.built, c.live, c.failed, c.why)
     with engine.connect() as connection:
-        return [Delivery(*row) for row in connection.execute(select(*columns).where(c.live >= max(since, 1)))]
+        return [*map(Delivery._make, connection.execute(select(*columns).where(c.live >= max(since, 1))).all())]
 
 
 def line_plain(line: Line) -> dict[str, Any]:
@@ -125,7 +140,7 @@ def days(spread: Spread) -> tuple[float | None, ...]:
     return tuple(None if p is None else round(p / DAY, 1) for p in (spread.p50, spread.p85, spread.p95))
 
 
-def _layers(found: list[Way], ends: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+def _layers(found: Sequence[Way], ends: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     """Count, at each moment, how many use cases had come how far; whoever ended has left every queue."""
     never = max(ends, default=0) + 1
     reached: list[list[int]] = [[], [], [], [], []]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -16,5 +17,11 @@ class AmnestyPart(Part):
 
     until: str
     why: Annotated[str, Field(min_length=10, max_length=500)]
+
+    @field_validator("until", mode="before")
+    @classmethod
+    def _written(cls, until: object) -> object:
+        """Without quotes, YAML takes a day for a date."""
+        return until.isoformat() if isinstance(until, date) and not isinstance(until, datetime) else until
 
     _day = field_validator("until")(day)

@@ -8,7 +8,8 @@ down_revision = "0011"
 
 
 def upgrade() -> None:
-    """Create the tables; `people.passage.fill` reads into them what is on record already."""
+    """Create the tables; `people.flow.tables.fill` reads into them what is on record already."""
+    op.create_index(op.f("ix_measure_breach_seq"), "measure", ["breach", "seq"])
     op.create_table(
         "passage",
         sa.Column("stream", sa.Text(), nullable=False),
