@@ -64,10 +64,10 @@ def main() -> None:
             in_force = ledger.model_of(connection)
         assert in_force is not None
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         ground = Ground(engine, declared, {"shard-0": Shard(data / "shard-0.db")}, clock())
         found = blast(ground, in_force, proposed(body), 31)
-        took = time.perf_counter() - began
+        took, worked = time.perf_counter() - began, time.process_time() - busy
         more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
         assert found.calls is not None
         assert found.calls.replayed == CALLS
@@ -76,7 +76,8 @@ def main() -> None:
         json.dumps(found.plain())
         print(f"{CALLS:,} calls of {CASES} use cases, {refused:,} refused at once; {controls}")
         told = "reached" if took <= BUDGET_S else "MISSED"
-        print(f"blast radius   {took:6.1f} s   of {BUDGET_S:.0f} s   {told}   ({more:.0f} MiB more at the peak)")
+        print(f"blast radius   {took:6.1f} s   of {BUDGET_S:.0f} s   {told}")
+        print(f"               {worked:6.1f} s of one core, and {more:.0f} MiB more at the peak")
         engine.dispose()
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -69,11 +70,12 @@ def ids(found: Discovery) -> set[str]:
 
 def speed(places: list[Path]) -> None:
     """Print how many files are looked at in a second; what the disk takes is paid before."""
-    took, last = [], None
+    took, busy, last = [], [], None
     for _ in range(ROUNDS):
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         last = discover(places, 1)
         took.append(time.perf_counter() - began)
+        busy.append(time.process_time() - worked)
     assert last is not None
     best, middle = min(took), sorted(took)[ROUNDS // 2]
     for name, seconds in (("best", best), ("median", middle)):
@@ -82,6 +84,7 @@ def speed(places: list[Path]) -> None:
         print(
             f"{rate:8.0f} files read/s ({name} of {ROUNDS}, {last.read} of {last.files} files), {RATE} wanted: {state}"
         )
+    print(f"{last.read / min(busy):8.0f} files a second of processor time; load {os.getloadavg()[0]:.1f}")
 
 
 def fetched(folder: Path, name: str, version: str) -> Path:

@@ -1,4 +1,4 @@
-"""The value ledger: a CSV of a million wrong rows, and the portfolio of a thousand use cases with a year behind them."""
+"""The value ledger: a CSV of a million wrong rows, and the value of a thousand use cases with a year behind them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from bedplate.kernel.event import Value
     from bedplate.kernel.model import OperatingModel
 
 ROWS, CASES, MONTHS, TIMES = 1_000_000, 1_000, 12, 20
-MONEY = {"currency": "EUR", "per_usd_permille": 920}
-SECONDS, MEGABYTES, MILLISECONDS = 30.0, 8.0, 150.0  # budgets
+MONEY: dict[str, Value] = {"currency": "EUR", "per_usd_permille": 920}
+SECONDS, MEGABYTES, MILLISECONDS, FIRST = 30.0, 8.0, 150.0, 1500.0  # budgets
 
 
 def main() -> None:
@@ -52,6 +53,8 @@ def main() -> None:
         open_ledger(engine, wall_clock)
         now, model = wall_clock(), replace(small_model(), sections={"money": MONEY})
         fill(engine, month_at(now))
+        first = 1000 * timed(lambda: shown(engine, model, now))
+        tell("value of them for the first time after a change", first, FIRST, "ms")
         spans = sorted(timed(lambda: shown(engine, model, now)) for _ in range(TIMES))
         slow = 1000 * spans[TIMES * 95 // 100 - 1]
         tell(f"value of {CASES:,} use cases, {MONTHS} months, p95", slow, MILLISECONDS, "ms")
@@ -65,9 +68,9 @@ def wrong(row: str, count: int, terms: Terms) -> None:
     try:
         read_measures(chain([",".join(COLUMNS) + "\n"], repeat(row, count)), "bad.csv", terms)
     except InvalidDocument as told:
-        assert f"{count:,} in all" in told.complaints[-1].message
-    else:
-        raise AssertionError("it was read")
+        if f"{count:,} in all" in told.complaints[-1].message:
+            return
+    raise AssertionError("not every wrong row was counted")
 
 
 def shown(engine: Engine, model: OperatingModel, now: int) -> None:

@@ -173,7 +173,6 @@ def copy(source: Engine, target: Engine) -> None:
     """Copy every row of every table into a migrated, empty database."""
     with source.connect() as reading, writing(target.connect()) as there, there.begin():
         for table in t.metadata.sorted_tables:
-            there.execute(table.delete())
             _copy(reading, there, table)
 
 

@@ -200,7 +200,7 @@ def test_an_idea_is_ranked_balanced_and_chosen_within_the_operating_models_limit
     proposed(house)
     proposed(house, id="claims-router", title="Claims routing", effort_days=60, excludes=["nothing-here"])
     table = held(house)
-    assert [r.proposal.id for r in table.ranking()] == ["claims-router", "claims-triage"]  # a tie, by name
+    assert [r.proposal.id for r in table.ranking] == ["claims-router", "claims-triage"]  # a tie, by name
     chosen = planning.choose(table, Setting(hard=False))
     assert [c.id for c in chosen.selected.chosen] == ["claims-router"] or chosen.selected.value > 0
     assert len(chosen.selected.chosen) == 1  # one of tier 1, says the appetite

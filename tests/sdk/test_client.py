@@ -45,8 +45,9 @@ def test_what_it_reads(harbour: Harbour) -> None:
     assert mara.prove(call["id"]).startswith("bedplate.dev/proof@v1\n")
     assert mara.public_keys().startswith("bedplate.local/")
     assert mara.plan("use-case", "use-case.yaml", served.use_case("x-new"))["new"] is True
-    path = mara.publish_path(HR)
-    assert mara.start_from(path["path"], "sibling", "A sibling")["files"]["use-case.yaml"]
+    harbour.approve(lambda: mara.publish_path(HR), "jonas", "hanna")
+    made = mara.start_from(HR, "sibling", "A sibling", {"purpose": "Answers something else."})
+    assert made["files"]["use-case.yaml"]
 
 
 def test_what_it_raises(harbour: Harbour) -> None:

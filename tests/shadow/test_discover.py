@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bedplate.cli.main import outcome
 from bedplate.errors import InvalidInput
 from bedplate.shadow.discover import discover
 
@@ -151,3 +152,15 @@ def test_halves_of_the_labels_are_drawn_by_name_and_large_enough() -> None:
     for half, odd in (("tune", 0), ("report", 1)):
         assert {hashlib.sha256(name.encode()).digest()[0] % 2 for name in LABELS[half]} == {odd}
     assert len(LABELS["tune"]) + len(LABELS["report"]) >= 60
+
+
+def test_the_command_needs_no_server_and_sends_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, "a.py", "import openai\n")
+    assert outcome(["discover", str(tmp_path), "-o", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(s["kind"], s["what"], s["where"]) for s in told["sightings"]] == [("sdk", "openai", tmp_path.name)]
+    assert outcome(["discover", str(tmp_path / "a.py")]) == 3
+    assert outcome(["discover", str(tmp_path), "--max-kb", "0"]) == 3
+    (tmp_path / "teams.csv").write_text("team,headcount\npeople,-1\n")
+    assert outcome(["shadow", "headcount", str(tmp_path / "teams.csv")]) == 3  # before any server is asked
+    assert "teams.csv:2: '-1' is no headcount" in capsys.readouterr().err

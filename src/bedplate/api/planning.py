@@ -24,11 +24,11 @@ YesNo = Literal["yes", "no"]
 def rank(at: At, me: Me) -> dict[str, Any]:  # noqa: ARG001  signed in, nothing more
     """Rank what is not live yet, each score with its parts, and tell what becomes of the order when a weight moves."""
     held = _held(at)
-    moved = held.sensitivity()
+    moved = held.sensitivity
     return {
         "weights": dict(held.weights),
         "intervals": "exact bounds: the lowest and the highest score that the answers' ranges allow",
-        "ranked": [asdict(r) for r in held.ranking()],
+        "ranked": [asdict(r) for r in held.ranking],
         "sensitivity": [asdict(m) for m in moved],
         "holds": not any(m.swaps for m in moved),
     }

@@ -41,9 +41,9 @@ def listed(
         if given and given not in known:
             raise InvalidInput(f"{given!r} is not one of {', '.join(known)}", hint="leave it out for all")
     seen = sights(at)
-    found = seen.every(state=state, source=source, team=team, text=text)
+    found = views.chosen(seen.every, state=state, source=source, team=team, text=text)
     shown = [seen.shown(me.person, one).plain() for one in found[:limit]]
-    return {"sightings": shown, "total": len(found), **seen.summary(seen.every())}
+    return {"sightings": shown, "total": len(found), **seen.summary()}
 
 
 @router.post("/shadow/sightings")

@@ -130,7 +130,8 @@ def _selected(told: Mapping[str, Any]) -> None:
 
 def _trap(trap: Mapping[str, Any]) -> None:
     lean = f"{_share(trap['generative_permille'])} of the effort is generative AI"
-    line(f"{lean} ({trap['generative_days']:,} of {trap['days']:,} days); it needs {_count(trap['needed'], 'data contract')}")
+    needs = _count(trap["needed"], "data contract")
+    line(f"{lean} ({trap['generative_days']:,} of {trap['days']:,} days); it needs {needs}")
     if trap["sprung"]:
         names = ", ".join(f"{c['id']} ({c['state']})" for c in trap["broken"])
         value = f"{trap['standing_cents'] // 100:,} a year"

@@ -36,7 +36,7 @@ NOT_A_NUMBER = -1  # no field takes it, so that the schema's own complaint says 
 def listed(visit: Visit) -> Response:
     """List ideas; those that wait longest come first."""
     now, state, text = visit.at.clock(), visit.query("state"), visit.query("text").lower()
-    every = ideas.ideas(visit.at.engine)
+    every = _held(visit).ideas
     found = [i for i in every if state in {"", i.state} or (state == "overdue" and i.overdue(now))]
     found = [i for i in found if text in f"{i.title} {i.id} {i.domain}".lower()]
     page = visit.number("page", 1)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bedplate.paths.planning import Move, Plan, Table
     from bedplate.portfolio.rank import Proposal
 
-SHOWN = 100  # rows of the ranking, bubbles
+SHOWN = 60  # rows of the ranking, bubbles, dots
 ONE = 200  # per mille: the least of five points
 STATES = {"live": "live", "accepted": "lowered", "proposed": "waiting", "deferred": "waiting", "taken-up": "lowered"}
 
@@ -60,7 +60,7 @@ def portfolio(visit: Visit) -> Response:
     cases = [c for c in held.cases if c.stage not in {"declined", "retired"}][:SHOWN]
     dots = chart.matrix(cases)
     moves = planning.movement(visit.at.engine, cases, visit.at.clock(), window)
-    ranked = held.ranking()
+    ranked = held.ranking
     now = visit.at.clock()
     shown = [*held.pool.open, *held.pool.portfolio][:SHOWN]
     return visit.show(
@@ -78,7 +78,7 @@ def portfolio(visit: Visit) -> Response:
         trap=held.trap(open_too=open_too),
         ranked=ranked[:SHOWN],
         more=len(ranked) - SHOWN,
-        moved=[m for m in held.sensitivity() if m.swaps],
+        moved=[m for m in held.sensitivity if m.swaps],
         titles={r.proposal.id: r.proposal.title for r in ranked},
         overdue=[i for i in held.ideas if i.overdue(now)],
     )

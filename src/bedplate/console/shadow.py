@@ -57,9 +57,8 @@ def sightings(visit: Visit) -> Response:
     given = {name: visit.query(name) for name in ("state", "source", "team", "text")}
     if given["state"] not in {"", *STATES} or given["source"] not in {"", *SOURCES}:
         raise InvalidInput("there is no such state or source", hint="choose one from the list")
-    found = every.every(**given)
-    all_of = found if not any(given.values()) else every.every()
-    summary = every.summary(all_of)
+    found = views.chosen(every.every, **given)
+    summary = every.summary()
     page = visit.number("page", 1)
     model = at.model()
     seats = [s for p in (model.authority.people.values() if model else ()) if p.id == visit.by for s in p.seats]
@@ -75,7 +74,7 @@ def sightings(visit: Visit) -> Response:
         query="&".join(f"{name}={value}" for name, value in given.items() if value and name != "text"),
         states=STATES,
         sources=sorted(SOURCES),
-        teams=sorted({one.team for one in all_of if one.team}),
+        teams=sorted({one.team for one in every.every if one.team}),
         summary=summary,
         columns=columns(summary["weeks"], at.clock()),
         own=sorted({s.domain for s in seats if s.body == "domain"}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import TYPE_CHECKING, Protocol
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Said = tuple[Reason, ...]
 Used = tuple[int, int, int]  # calls, tokens, nano-US-dollars
+Used6 = tuple[int, int, int, int, int, int]  # of a day, of a month
+ENDLESS = 1 << 62
 WAIT = "wait for tomorrow (UTC), or raise the budget"
 
 
@@ -88,12 +90,17 @@ def decided(past: Past, rules: Rules, before: Mapping[int, Used]) -> Decided:
     return found
 
 
-def refused_anew(before: Decided, after: Decided) -> Iterator[tuple[int, Said]]:
-    """Yield the calls that were let through before and are refused after, with the reasons."""
-    said = after.said
+def refused_anew(before: Decided, after: Decided, examples: int) -> Iterator[tuple[Said, int, list[int]]]:
+    """Yield by reasons how many calls were let through before and are refused after, and the first of them."""
+    counts: Counter[int] = Counter()
+    first: dict[int, list[int]] = {}
     for call, (then, now) in enumerate(zip(before.codes, after.codes, strict=True)):
         if now and not then:
-            yield call, said[now]
+            counts[now] += 1
+            if counts[now] <= examples:
+                first.setdefault(now, []).append(call)
+    for code, count in counts.items():
+        yield after.said[code], count, first[code]
 
 
 def let_anew(before: Decided, after: Decided) -> int:
@@ -123,23 +130,43 @@ def _budgets(found: Decided, past: Past, rules: Rules, before: Mapping[int, Used
     months = _months(past)
     if not _reached(past, reduce(Limits.least, limits.values(), Limits()), months, before):
         return
-    spent = Spent()
-    for call, (moment, group) in enumerate(zip(past.moments, past.groups, strict=True)):
-        if found.codes[call]:
+    most = {group: _most(limit) for group, limit in limits.items()}
+    day = month = -1
+    calls = tokens = nano = 0  # of the day
+    month_calls = month_tokens = month_nano = 0
+    refused = 0  # the code of what a budget refuses, once it did
+    codes, edge = found.codes, found.edge
+    # A million times round: no names are looked up and no objects made in it that need not be.
+    for call, (moment, group, more, cost) in enumerate(
+        zip(past.moments, past.groups, past.tokens, past.nano, strict=True)
+    ):
+        if codes[call]:
             continue
-        day = moment // DAY
-        if day != spent.day:
-            spent = _next_day(spent, day, months[day], before)
-        tokens, nano = past.tokens[call], past.nano[call]
-        lines = spent.against(limits[group])
-        over = next((line for line in lines if line.used >= line.most), None)
-        if over is not None:
-            found.codes[call] = found.code((Reason("within-budget", over.reason, WAIT),))
+        if moment // DAY != day:
+            day, calls, tokens, nano = moment // DAY, 0, 0, 0
+            if months[day] != month:
+                month = months[day]
+                month_calls, month_tokens, month_nano = before.get(month, (0, 0, 0))
+        a, b, c, d, e, f = most[group]
+        if calls >= a or tokens >= b or nano >= c or month_calls >= d or month_tokens >= e or month_nano >= f:
+            if not refused:
+                spent = Spent(day, month, calls, tokens, nano, month_calls, month_tokens, month_nano)
+                over = next(line for line in spent.against(limits[group]) if line.used >= line.most)
+                refused = found.code((Reason("within-budget", over.reason, WAIT),))
+            codes[call] = refused
             continue
-        more = Spent(day, spent.month, *_plus(spent[2:], (1, tokens, nano) * 2))
-        if any(line.used > line.most for line in more.against(limits[group])):
-            found.edge.add(call)
-        spent = more
+        calls, tokens, nano = calls + 1, tokens + more, nano + cost
+        month_calls, month_tokens, month_nano = month_calls + 1, month_tokens + more, month_nano + cost
+        if tokens > b or nano > c or month_tokens > e or month_nano > f:
+            edge.add(call)
+
+
+def _most(limits: Limits) -> Used6:
+    """Return the most of calls, tokens and money, of a day and of a month; where there is no limit, more than any."""
+    given = (limits.calls_per_day, limits.tokens_per_day, limits.nano_per_day)
+    monthly = (limits.calls_per_month, limits.tokens_per_month, limits.nano_per_month)
+    a, b, c, d, e, f = (n or ENDLESS for n in (*given, *monthly))
+    return a, b, c, d, e, f
 
 
 def _months(past: Past) -> dict[int, int]:
@@ -163,11 +190,6 @@ def _reached(past: Past, least: Limits, months: Mapping[int, int], before: Mappi
         if any(line.used >= line.most for line in Spent(day, month, *daily, *monthly[month]).against(least)):
             return True
     return False
-
-
-def _next_day(spent: Spent, day: int, month: int, before: Mapping[int, Used]) -> Spent:
-    same = month == spent.month
-    return Spent(day, month, 0, 0, 0, *(spent[5:] if same else before.get(month, (0, 0, 0))))
 
 
 def _plus(these: Sequence[int], those: Sequence[int]) -> tuple[int, ...]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from bedplate.data.views import contract_states
 from bedplate.errors import Conflict
 from bedplate.kernel.clock import DAY, rfc3339
 from bedplate.portfolio.balance import Bucket, Trap, buckets, trap
-from bedplate.portfolio.ideas import ideas, places_at
+from bedplate.portfolio.ideas import ideas, newest, places_at
 from bedplate.portfolio.likeness import Text, alike
 from bedplate.portfolio.pool import Pool, choices, limits_of, of_idea, pool, targets_of
 from bedplate.portfolio.rank import Contract, Moved, Ranked, Scale, rank, sensitivity, weights_of
@@ -31,9 +33,10 @@ if TYPE_CHECKING:
     from bedplate.portfolio.views import UseCase
 
 WINDOWS = (30, 90)  # days back
+_latest: WeakKeyDictionary[Engine, tuple[object, Table]] = WeakKeyDictionary()  # pages with a thousand use cases
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: what is reckoned once is kept in it
 class Table:
     """Everything that planning looks at, read once."""
 
@@ -45,10 +48,12 @@ class Table:
     scale: Scale
     weights: Mapping[Part, int]
 
+    @cached_property
     def ranking(self) -> list[Ranked]:
         """Rank what is not live yet: open ideas, and what was taken up."""
         return rank(self.pool.open + self.pool.committed, self.scale, self.weights)
 
+    @cached_property
     def sensitivity(self) -> list[Moved]:
         """Tell what becomes of that order when a weight moves."""
         return sensitivity(self.pool.open + self.pool.committed, self.scale, self.weights)
@@ -68,7 +73,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a selection is asked with; what is left out is the operating model's. `aim`: value, or the score's points."""
+    """What a selection is asked with; what is left out is the operating model's. `aim`: value or score."""
 
     days: int | None = None
     cents: int | None = None
@@ -99,17 +104,17 @@ class Move:
 
 
 def table(engine: Engine, model: OperatingModel, now: int) -> Table:
-    """Read everything that planning looks at."""
-    found, cases, contracts = ideas(engine), use_cases(engine), contracts_now(engine, now)
-    return Table(
-        model,
-        tuple(found),
-        tuple(cases),
-        contracts,
-        pool(found, cases, model),
-        Scale(model, contracts),
-        weights_of(model),
-    )
+    """Read everything that planning looks at; what was read last is kept while nothing of it changed."""
+    contracts = contracts_now(engine, now)
+    key = (newest(engine), model.digest, tuple(contracts.values()))
+    before = _latest.get(engine)
+    if before is not None and before[0] == key:
+        return before[1]
+    found, cases = ideas(engine), use_cases(engine)
+    weighed = pool(found, cases, model)
+    held = Table(model, tuple(found), tuple(cases), contracts, weighed, Scale(model, contracts), weights_of(model))
+    _latest[engine] = (key, held)
+    return held
 
 
 def contracts_now(engine: Engine, now: int) -> dict[str, Contract]:
@@ -128,7 +133,7 @@ def choose(held: Table, setting: Setting) -> Plan:
     committed = held.pool.committed
     standing = {t: sum(p.tier == t for p in held.pool.running) for t in held.model.tiers}
     left = remaining(limits, choices(committed), standing)
-    scores = {r.proposal.id: r for r in held.ranking()} if setting.aim == "score" else None
+    scores = {r.proposal.id: r for r in held.ranking} if setting.aim == "score" else None
     chosen = select(
         choices(held.pool.open, scores),
         left,
@@ -147,8 +152,12 @@ def what_if(held: Table, before: Setting, after: Setting) -> tuple[Plan, Plan, D
 
 def weigh_one(held: Table, file: IdeaFile) -> Ranked:
     """Return an idea's score and the place that it has, or would take, among what is not live yet."""
+    mine = of_idea(file, held.model)
+    for known in held.ranking:
+        if replace(known.proposal, stage=mine.stage) == mine:
+            return known
     rest = [p for p in held.pool.open + held.pool.committed if p.id != file.id]
-    ranked = rank([*rest, of_idea(file, held.model)], held.scale, held.weights)
+    ranked = rank([*rest, mine], held.scale, held.weights)
     return next(r for r in ranked if r.proposal.id == file.id)
 
 

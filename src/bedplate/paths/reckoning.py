@@ -88,7 +88,7 @@ class Reckoning:
         return made
 
     def judge(self, model: OperatingModel, now: int) -> int:
-        """Judge every stop rule by the months that are over; one that fires is on record and asked about once a month."""
+        """Judge every stop rule by the months that are over; one that fires is on record, and asked once a month."""
         made = 0
         for found in returns(self._engine, model, now):
             try:

@@ -17,7 +17,7 @@ from bedplate.gateway.stricter import OUTCOMES, Stricter, held, stricter
 from bedplate.gateway.usage import used
 from bedplate.kernel.action import Attempt
 from bedplate.kernel.clock import DAY, EPOCH, MICROSECOND
-from bedplate.kernel.decision import Allow, Case, Reason
+from bedplate.kernel.decision import Allow, Case
 from bedplate.kernel.supposed import owing, supposed
 from bedplate.portfolio.usecase import UseCaseFile, strictest
 from bedplate.releases import views as releases
@@ -168,20 +168,30 @@ class Player:
         then, now = decisions
         effects: dict[str, Effect] = {}
         refused = 0
-        for call, said in refused_anew(then, now):
-            refused += 1
+        for said, count, calls in refused_anew(then, now, EXAMPLES):
+            refused += count
             for reason in said:
-                self._add(effects, history, subject, call, Effect(when, reason.control, "refused", *_told(reason)))
+                effect = Effect(when, reason.control, "refused", reason.why, reason.fix)
+                self._add(effects, history, subject, calls, effect, count)
         found.effects += sorted(effects.values(), key=lambda e: (-e.calls, e.control))
         edge = sum(1 for call in now.edge - then.edge if not then.codes[call])
         if edge:
             found.unsaid.append(Unsaid(when, "within-budget", edge, ESTIMATE))
         return refused
 
-    def _add(self, effects: dict[str, Effect], history: History, subject: str, call: int, effect: Effect) -> None:
+    def _add(
+        self,
+        effects: dict[str, Effect],
+        history: History,
+        subject: str,
+        calls: Sequence[int],
+        effect: Effect,
+        count: int,
+    ) -> None:
+        """Add calls to the effect of this control and outcome; the first of them are its examples."""
         known = effects.setdefault(f"{effect.control}/{effect.outcome}", effect)
-        known.calls += 1
-        if len(known.examples) < EXAMPLES:
+        known.calls += count
+        for call in calls[: EXAMPLES - len(known.examples)]:
             shard, seq = history.place(subject, call)
             known.examples += [row.id for row in self.shards[shard].rows(seq, 1)]
 
@@ -232,22 +242,26 @@ class Player:
         if policies[0] is None or policies[1] is None or policies[0] == policies[1]:
             return
         past = history.cases[subject]
-        changes = {group: self._changes(history.alike[group], policies[0], policies[1]) for group in set(past.groups)}
-        effects: dict[str, Effect] = {}
+        groups = Counter(past.groups)
+        hits: dict[int, list[Stricter]] = {}
         unsaid: Counter[str] = Counter()
-        for call, group in enumerate(past.groups):
-            for one in changes[group]:
-                bundle = self.bundle(history.alike[group].release)
-                hit = (
-                    held(one, history.alike[group].findings, bundle.guardrails[one.way]) if one.was and bundle else None
-                )
+        for group, count in groups.items():
+            alike = history.alike[group]
+            bundle = self.bundle(alike.release)
+            for one in self._changes(alike, policies[0], policies[1]):
+                hit = held(one, alike.findings, bundle.guardrails[one.way]) if one.was and bundle else None
                 if hit is None:
-                    unsaid[one.control] += 1
+                    unsaid[one.control] += count
                 elif hit:
-                    why = f"its {one.way} held {one.kind}: then {one.was}, proposed {one.mode}"
-                    fix = "take it out of the prompt" if one.way == "input" else "have the use case answer without it"
-                    effect = Effect(RELEASED, one.control, OUTCOMES[one.mode], why, fix)
-                    self._add(effects, history, subject, call, effect)
+                    hits.setdefault(group, []).append(one)
+        effects: dict[str, Effect] = {}
+        for group, changes in hits.items():
+            calls = [call for call, of in enumerate(past.groups) if of == group]
+            for one in changes:
+                why = f"its {one.way} held {one.kind}: then {one.was}, proposed {one.mode}"
+                fix = "take it out of the prompt" if one.way == "input" else "have the use case answer without it"
+                effect = Effect(RELEASED, one.control, OUTCOMES[one.mode], why, fix)
+                self._add(effects, history, subject, calls, effect, len(calls))
         found.effects += sorted(effects.values(), key=lambda e: (-e.calls, e.control))
         why = "it was not looked for then, or the record does not tell what was found"
         found.unsaid += [Unsaid(RELEASED, control, n, why) for control, n in sorted(unsaid.items())]
@@ -318,10 +332,6 @@ def use_case_file(engine: Engine, digest: str) -> UseCaseFile | None:
             return UseCaseFile.model_validate(json.loads(read_blob(connection, digest)))
     except (BedplateError, ValueError):
         return None
-
-
-def _told(reason: Reason) -> tuple[str, str]:
-    return reason.why, reason.fix
 
 
 def _prompt(plan: TierPlan) -> int:

@@ -108,23 +108,23 @@ class Sights:
         """The amnesty while it lasts: until when, and why; empty otherwise."""
         return {k: str(v) for k, v in amnesty_of(self.model).items()} if in_amnesty(self.model, self.now) else {}
 
-    def every(self, *, state: str = "", source: str = "", team: str = "", text: str = "") -> list[Seen]:
-        """List sightings: those declared under the amnesty first, then by score."""
-        given = {"state": state, "source": source, "team": team, "text": text}
-        return views.sightings(self.engine, self.now, **given, known=self.known, amnesty=bool(self.amnesty))
+    @cached_property
+    def every(self) -> list[Seen]:
+        """All sightings: those declared under the amnesty first, then by score."""
+        return views.sightings(self.engine, self.now, self.known, amnesty=bool(self.amnesty))
 
     def one(self, seen: str) -> Seen:
         """Return one sighting by its id or how it begins."""
         return views.sighting_by_id(self.engine, seen, self.now, self.known, amnesty=bool(self.amnesty))
 
-    def summary(self, found: list[Seen]) -> dict[str, Any]:
-        """Return what is told beside a list: per week, per team, per state, and the amnesty."""
+    def summary(self) -> dict[str, Any]:
+        """Return what is told beside the list: per week, per team, per state, and the amnesty."""
         since = self.now - WEEKS * views.WEEK
         return {
             "weeks": views.sightings_per_week(self.engine, since, self.now),
-            "teams": views.per_team(found, views.headcounts(self.engine)),
-            "states": dict(Counter(one.state for one in found)),
-            "escalated": sum(bool(one.escalated) for one in found),
+            "teams": views.per_team(self.every, views.headcounts(self.engine)),
+            "states": dict(Counter(one.state for one in self.every)),
+            "escalated": sum(bool(one.escalated) for one in self.every),
             "amnesty": self.amnesty,
         }
 
@@ -164,7 +164,7 @@ class Sights:
         """List what is taken up with a sighting in a repository: the rest of it, but no key, which is to be revoked."""
         if "code" not in seen.sources:
             return []
-        rest = [one for one in self.every(state="new", source="code") if one.place == seen.place]
+        rest = [one for one in views.chosen(self.every, state="new", source="code") if one.place == seen.place]
         return [one for one in rest if one.id != seen.id and one.team == seen.team and one.kind != "key"][:MOST_ALONG]
 
     def name(self, seen: Seen) -> str:

@@ -172,10 +172,16 @@ class Sum:
 
 def total(months: Sequence[Month]) -> Sum:
     """Add up the months that are over."""
+    forecast = estimated = 0
+    costs = dict.fromkeys(COSTS, 0)
     over = [m for m in months if m.over]
-    costs = {kind: sum(m.costs.get(kind, 0) for m in over) for kind in COSTS}
-    estimated = sum(m.benefit.cents for m in over if m.basis == "estimated")
-    return Sum(sum(m.forecast for m in over), together(m.benefit for m in over), estimated, costs)
+    for month in over:
+        forecast += month.forecast
+        if month.basis == "estimated":
+            estimated += month.benefit.cents
+        for kind, cents in month.costs.items():
+            costs[kind] += cents
+    return Sum(forecast, together([m.benefit for m in over]), estimated, costs)
 
 
 def added(sums: Sequence[Sum]) -> Sum:

@@ -129,6 +129,13 @@ def firings(engine: Engine, subject: str = "") -> list[Firing]:
         return [Firing(*row) for row in connection.execute(query)]
 
 
+def newest(engine: Engine) -> tuple[int, int]:
+    """Return the newest events that changed a measure, or what a month came to; -1 where nothing is."""
+    with engine.connect() as connection:
+        ends = [connection.execute(select(func.max(x.c.last_seq))).scalar() for x in (value_measure, value_month)]
+    return tuple(-1 if end is None else int(end) for end in ends)  # type: ignore[return-value]  # two
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """What of an accepted file the value ledger reads."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from bedplate.errors import NotFound
+from bedplate.store.tables import standing
 
 from . import tables
 from .idea import OPEN, Idea, IdeaFile
@@ -30,6 +31,13 @@ def idea(engine: Engine, name: str) -> Idea:
     if found is None:
         raise NotFound(f"there is no idea {name}", hint="list them: bedplate idea list")
     return found
+
+
+def newest(engine: Engine) -> tuple[int, ...]:
+    """Return the newest events that ideas, use cases and standings come from: while it is the same, they are."""
+    columns = (tables.idea.c.last_seq, tables.usecase.c.last_seq, standing.c.last_seq)
+    with engine.connect() as connection:
+        return tuple(int(connection.execute(select(func.max(c))).scalar_one() or 0) for c in columns)
 
 
 def known_idea(engine: Engine, name: str) -> Idea | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from math import log, sqrt
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
 DUPLICATE, SIBLING = 600, 250  # per mille of likeness from which two are called so
 WORDS = 0.6  # the words' share of the likeness; the trigrams' is the rest: they forgive endings and spelling
@@ -48,19 +49,59 @@ class Alike:
 
 def alike(text: Text, others: Sequence[Text]) -> list[Alike]:
     """List what is like a text, the most alike first."""
-    corpus = [text, *(o for o in others if o.subject != text.subject)]
-    words = _weighed([_words(t) for t in corpus])
-    grams = _weighed([_trigrams(t) for t in corpus])
+    corpus = tuple(others)
+    words, grams = _index(corpus)
+    mine, letters = words.vector(_words(text)), grams.vector(_trigrams(text))
+    near = {n: WORDS * w for n, w in words.cosines(mine).items()}
+    for n, g in grams.cosines(letters).items():
+        near[n] = near.get(n, 0.0) + (1 - WORDS) * g
     found = []
-    for other, theirs, letters in zip(corpus[1:], words[1:], grams[1:], strict=True):
-        near = WORDS * _cosine(words[0], theirs) + (1 - WORDS) * _cosine(grams[0], letters)
-        permille = min(1000, round(1000 * near))
-        shared = sorted(words[0].keys() & theirs.keys(), key=lambda w: (-words[0][w] * theirs[w], w))
-        if permille >= SIBLING and shared:
-            same = permille >= DUPLICATE or _named(other) == _named(text)
-            verdict = "duplicate" if same else "sibling"
-            found.append(Alike(other.subject, other.title, verdict, permille, tuple(shared[:TERMS])))
+    for number, cosine in near.items():
+        other, permille = corpus[number], min(1000, round(1000 * cosine))
+        theirs = words.vectors[number]
+        if permille < SIBLING or other.subject == text.subject or not mine.keys() & theirs.keys():
+            continue
+        shared = sorted((-mine[w] * theirs[w], w) for w in mine.keys() & theirs.keys())
+        same = permille >= DUPLICATE or _named(other) == _named(text)
+        verdict = "duplicate" if same else "sibling"
+        found.append(Alike(other.subject, other.title, verdict, permille, tuple(w for _, w in shared[:TERMS])))
     return sorted(found, key=lambda a: (-a.permille, a.subject))[:MOST]
+
+
+class _Terms:
+    """The terms of a corpus: how telling each is, every text as a vector of length one, and where each term stands."""
+
+    def __init__(self, counts: Sequence[Counter[str]]) -> None:
+        held = Counter(term for count in counts for term in count)
+        self.size = len(counts)
+        self.rare = {term: self._telling(n) for term, n in held.items()}
+        self.vectors = [self.vector(count) for count in counts]
+        self.places: dict[str, list[int]] = {}
+        for number, vector in enumerate(self.vectors):
+            for term in vector:
+                self.places.setdefault(term, []).append(number)
+
+    def vector(self, count: Counter[str]) -> Vector:
+        """Weigh terms by how often they are here and how seldom elsewhere."""
+        weighed = {t: (1 + log(n)) * self.rare.get(t, self._telling(0)) for t, n in count.items()}
+        length = sqrt(sum(v * v for v in weighed.values())) or 1.0
+        return {term: v / length for term, v in weighed.items()}
+
+    def cosines(self, mine: Vector) -> dict[int, float]:
+        """Return how near a vector is to every text that shares a term with it."""
+        found: dict[int, float] = {}
+        for term, weight in mine.items():
+            for number in self.places.get(term, ()):
+                found[number] = found.get(number, 0.0) + weight * self.vectors[number][term]
+        return found
+
+    def _telling(self, held: int) -> float:
+        return log((1 + self.size) / (1 + held)) + 1
+
+
+@lru_cache(maxsize=2)  # pages ask about the same thousand texts again and again
+def _index(corpus: tuple[Text, ...]) -> tuple[_Terms, _Terms]:
+    return _Terms([_words(t) for t in corpus]), _Terms([_trigrams(t) for t in corpus])
 
 
 def _named(text: Text) -> set[str]:
@@ -78,20 +119,3 @@ def _trigrams(text: Text) -> Counter[str]:
 
 def _split(text: str) -> Iterable[str]:
     return (w.group() for w in _WORD.finditer(text.lower()))
-
-
-def _weighed(counts: Sequence[Counter[str]]) -> list[Vector]:
-    """Weigh terms by how often they are here and how seldom elsewhere, to vectors of length one."""
-    held = Counter(term for count in counts for term in count)
-    rare = {term: log((1 + len(counts)) / (1 + n)) + 1 for term, n in held.items()}
-    return [_unit({term: (1 + log(n)) * rare[term] for term, n in count.items()}) for count in counts]
-
-
-def _unit(vector: Mapping[str, float]) -> Vector:
-    length = sqrt(sum(v * v for v in vector.values())) or 1.0
-    return {term: v / length for term, v in vector.items()}
-
-
-def _cosine(one: Vector, other: Vector) -> float:
-    small, large = sorted((one, other), key=len)
-    return sum(v * large[term] for term, v in small.items() if term in large)

@@ -84,7 +84,7 @@ CONTROLS = (
     Control(
         "value-proven",
         "release",
-        "No stop rule fired that nobody renewed within its clock.",
+        "No stop rule of it fired that nobody renewed within its clock.",
         _value_proven,
         _unrenewed,
         always=True,

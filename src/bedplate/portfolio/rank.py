@@ -159,9 +159,15 @@ class Scale:
         self.contracts = contracts
         self.burdens = burdens(model)
         self.least = min(steps for steps, _ in self.burdens.values())
+        self._known: dict[Proposal, dict[Part, tuple[Span, str]]] = {}
 
-    def parts(self, proposal: Proposal) -> dict[Part, tuple[Span, str]]:
+    def parts(self, proposal: Proposal) -> Mapping[Part, tuple[Span, str]]:
         """Return the four parts of a proposal, per mille, and why each is what it is."""
+        if proposal not in self._known:
+            self._known[proposal] = self._parts(proposal)
+        return self._known[proposal]
+
+    def _parts(self, proposal: Proposal) -> dict[Part, tuple[Span, str]]:
         cents = proposal.yearly_cents
         value = Span(*(value_points(c, self.bands) for c in (cents.low, cents.mid, cents.high)))
         ready, why = self._data(proposal)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections import namedtuple
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Engine, Row, select
@@ -57,7 +57,7 @@ class UseCase:
 
 
 _NAMES = tuple(field.name for field in fields(UseCase))
-_Row = namedtuple("_Row", [*usecase.columns.keys(), "body"])  # type: ignore[misc]  # noqa: PYI024  the table says which
+_COLUMNS = (*usecase.columns.keys(), "body")
 
 
 def use_cases(engine: Engine) -> list[UseCase]:
@@ -83,7 +83,7 @@ def _shown(row: Row[Any]) -> UseCase:
 
 @lru_cache(maxsize=4096)  # of what a row says, which is all it depends on: pages list a thousand that seldom change
 def _read(values: tuple[Any, ...]) -> UseCase:
-    row = _Row(*values)
+    row = SimpleNamespace(**dict(zip(_COLUMNS, values, strict=True)))
     now: Standing = from_plain(json.loads(row.body))
     return UseCase(
         subject=row.subject,

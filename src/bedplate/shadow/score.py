@@ -56,7 +56,7 @@ def score(kind: str, provider: str, times: int, cents: int, hints: Sequence[str]
     data = [h.removeprefix(DATA) for h in hints if h.startswith(DATA)]
     if data:
         found.append(Point(20, f"it stands beside {', '.join(data)} data"))
-    if provider.lower() not in {name.lower() for name in known}:
+    if provider not in known:
         found.append(Point(15, f"no agreed supplier: {provider}" if provider else "the supplier is unknown"))
     if kind in ACTS:
         found.append(Point(15, ACTS[kind]))

@@ -16,7 +16,7 @@ from .score import Score, escalated, score
 from .tables import headcount, shadow_import, sighting
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 WEEK = 7 * DAY
 
@@ -64,32 +64,24 @@ class Seen:
         return {**told, "into": self.into, "score": self.score.value, "points": points}
 
 
-def sightings(
-    engine: Engine,
-    now: int,
-    *,
-    state: str = "",
-    source: str = "",
-    team: str = "",
-    text: str = "",
-    known: Collection[str] = (),
-    amnesty: bool = False,
-) -> list[Seen]:
-    """List sightings: those declared under an amnesty first, then by score, then the newest. Empty filters are none."""
-    query = select(sighting)
-    if team:
-        query = query.where(sighting.c.team == team)
+def sightings(engine: Engine, now: int, known: Collection[str] = (), *, amnesty: bool = False) -> list[Seen]:
+    """List sightings: what waits first, of it what was declared under an amnesty, then by score, then the newest."""
     with engine.connect() as connection:
-        every = [_shown(row, now, known, amnesty=amnesty) for row in connection.execute(query)]
+        every = [_shown(row, now, known, amnesty=amnesty) for row in connection.execute(select(sighting))]
+    return sorted(every, key=lambda one: (one.state != "new", not one.amnesty, -one.score.value, -one.last_at, one.id))
+
+
+def chosen(every: Iterable[Seen], *, state: str = "", source: str = "", team: str = "", text: str = "") -> list[Seen]:
+    """Return those in a state, from a source, of a team, with a text in what they are or where; "" is any."""
     words = text.lower()
-    found = [
+    return [
         one
         for one in every
         if state in {"", one.state}
+        and team in {"", one.team}
         and (not source or source in one.sources)
         and words in f"{one.what} {one.place} {one.provider} {one.team} {one.id}".lower()
     ]
-    return sorted(found, key=lambda one: (one.state != "new", not one.amnesty, -one.score.value, -one.last_at, one.id))
 
 
 def sighting_by_id(engine: Engine, seen: str, now: int, known: Collection[str] = (), *, amnesty: bool = False) -> Seen:

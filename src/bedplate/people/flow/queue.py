@@ -124,12 +124,13 @@ def spread(times: Sequence[int]) -> Spread:
 
 def lines(waits: Iterable[Wait], now: int, since: int, clocks: Mapping[str, int]) -> list[Line]:
     """Tell every step of every structure; `clocks` are days by body, for steps in which it decides."""
-    found: dict[tuple[str, str], list[Wait]] = defaultdict(list)
+    found: dict[tuple[str, str, str], list[Wait]] = defaultdict(list)
     for wait in waits:
-        found[wait.structure, wait.step].append(wait)
+        found[wait.body, wait.domain if wait.body == "domain" else "", wait.step].append(wait)
     told = []
-    for (structure, step), mine in sorted(found.items()):
-        days = clocks.get(mine[0].body, 0) if step in DECISIONS else 0
+    for (body, _, step), mine in sorted(found.items(), key=_by_place):
+        structure = mine[0].structure
+        days = clocks.get(body, 0) if step in DECISIONS else 0
         times = [w.ended - w.began for w in mine if w.ended and w.outcome in TOLD]
         ages = [now - w.began for w in mine if not w.ended]
         line = Line(
@@ -137,7 +138,7 @@ def lines(waits: Iterable[Wait], now: int, since: int, clocks: Mapping[str, int]
             step=step,
             waiting=len(ages),
             arrived=sum(w.began >= since for w in mine),
-            left=sum(w.ended > 0 for w in mine),
+            left=len(mine) - len(ages),
             waits=spread(times),
             oldest=max(ages, default=0),
             clock_days=days,
@@ -150,11 +151,15 @@ def lines(waits: Iterable[Wait], now: int, since: int, clocks: Mapping[str, int]
 
 def queues(waits: Iterable[Wait], now: int, weeks: int) -> list[Queue]:
     """Tell the queue of decisions of every structure, over so many weeks that end now."""
-    found: dict[str, list[Wait]] = defaultdict(list)
+    found: dict[tuple[str, str], list[Wait]] = defaultdict(list)
     for wait in waits:
         if wait.step in DECISIONS:
-            found[wait.structure].append(wait)
-    return [_queue(structure, mine, now, weeks) for structure, mine in sorted(found.items())]
+            found[wait.body, wait.domain if wait.body == "domain" else ""].append(wait)
+    return [_queue(mine[0].structure, mine, now, weeks) for _, mine in sorted(found.items(), key=_by_key)]
+
+
+def _by_place(item: tuple[tuple[str, str, str], list[Wait]]) -> tuple[str, str, str]:
+    return item[0]
 
 
 def _queue(structure: str, waits: Sequence[Wait], now: int, weeks: int) -> Queue:
@@ -181,6 +186,10 @@ def _queue(structure: str, waits: Sequence[Wait], now: int, weeks: int) -> Queue
         growth(net[weeks - known :][-TREND_WEEKS:]),
         forecast(history, waiting[-1] if waiting else 0),
     )
+
+
+def _by_key(item: tuple[tuple[str, str], list[Wait]]) -> tuple[str, str]:
+    return item[0]
 
 
 def growth(net: Sequence[int]) -> Growth:

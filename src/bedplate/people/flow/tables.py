@@ -52,6 +52,7 @@ passage = Table(
     Column("outcome", Text, nullable=False),  # done, refused, expired, stopped; "" while it waits
     Column("last_seq", BigInteger, nullable=False),
     Index(None, "ended"),
+    Index(None, "last_seq"),
     Index(None, "subject", "step", "ended"),
 )
 # The first time that a use case reached each point of its way; 0: not yet.

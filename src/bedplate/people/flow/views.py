@@ -5,8 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 
 from bedplate.errors import InvalidInput
 from bedplate.kernel.clock import DAY
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 WEEKS, FEWEST_WEEKS, MOST_WEEKS = 26, 4, 104
 MOST_DAYS = 365
+# The waits that were read last, by database: up to which event, since when, and what. Thousands, that seldom change.
+_READ: WeakKeyDictionary[Engine, tuple[int, int, tuple[Wait, ...]]] = WeakKeyDictionary()
 LAYERS = ("ended", "live", "in approval", "in the making", "in acceptance")  # of the diagram, from below
 
 
@@ -96,12 +99,17 @@ def clocks(model: OperatingModel | None) -> dict[str, int]:
 
 
 def waits(engine: Engine, since: int) -> list[Wait]:
-    """List every wait that goes on, or ended since then."""
+    """List every wait that goes on, or ended since then. What was read is kept until something begins or ends."""
     c = passage.c
     columns = (c.stream, c.subject, c.step, c.what, c.body, c.domain, c.tier, c.began, c.ended, c.outcome)
     with engine.connect() as connection:
-        found = connection.execute(select(*columns).where((c.ended == 0) | (c.ended >= since)))
-        return [*map(Wait._make, cast("Sequence[tuple[Any, ...]]", found.all()))]
+        newest = int(connection.execute(select(func.max(c.last_seq))).scalar_one_or_none() or 0)
+        seq, from_then, known = _READ.get(engine, (-1, 0, ()))
+        if seq != newest or not from_then <= since <= from_then + WEEK:
+            found = connection.execute(select(*columns).where((c.ended == 0) | (c.ended >= since)))
+            known = tuple(map(Wait._make, cast("Sequence[tuple[Any, ...]]", found.all())))
+            _READ[engine] = newest, since, known
+    return [w for w in known if not w.ended or w.ended >= since]
 
 
 def ways(engine: Engine) -> list[Way]:

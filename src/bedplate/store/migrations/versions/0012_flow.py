@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", "place", name=op.f("pk_passage")),
     )
     op.create_index(op.f("ix_passage_ended"), "passage", ["ended"])
+    op.create_index(op.f("ix_passage_last_seq"), "passage", ["last_seq"])
     op.create_index(op.f("ix_passage_subject_step_ended"), "passage", ["subject", "step", "ended"])
     op.create_table(
         "milestone",
