@@ -1,4 +1,4 @@
-"""Discovery: files a second, and precision and recall on packages that were read and labelled by hand.
+"""Discovery: files a second, and precision and recall on packages that were labelled by hand.
 
 `python bench/discover.py [FOLDER]` fetches the packages that FOLDER does not hold yet; without one, into a new folder.
 """

@@ -69,6 +69,10 @@ CASE = UseCase(
     breaches=(),
     glass_until=0,
     proposed_at=0,
+    effort_days=0,
+    generative="yes",
+    contracts=(),
+    answered={},
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
@@ -79,6 +79,8 @@ def _inner(kind: Any, path: str) -> Iterator[str]:
     origin = get_origin(kind)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         yield from keys(kind, path + ".")
+    elif origin is Annotated:
+        yield from _inner(get_args(kind)[0], path)
     elif origin is list:
         yield from _inner(get_args(kind)[0], path + "[]")
     elif origin is dict:

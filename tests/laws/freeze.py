@@ -13,7 +13,16 @@ KINDS = Path(__file__).with_name("kinds.json")
 ENTRIES = Path(__file__).with_name("entries.jsonl")
 AT = 1_750_000_000_000_000
 STAGES: list[Value] = [{"body": "board", "decides": "policy", "quorum": 1}]
-EXAMPLES: dict[str, Value] = {"stages": STAGES, "rung": "read", "outcome": "proven"}
+MEASURE: dict[str, Value] = {"metric": "benefit", "period": "2026-10", "milli": 1, "n": 1, "sd_milli": 0}
+SIGHTING: dict[str, Value] = {"what": "x", "where": "x", "kind": "x", "provider": "x", "team": "x", "times": 1}
+EXAMPLES: dict[str, Value] = {
+    "stages": STAGES,
+    "rung": "read",
+    "outcome": "proven",
+    "measures": [{**MEASURE, "unit": "x", "currency": "", "loss": ""}],
+    "vendors": {"x": ["x", 1, 1]},
+    "items": [{**SIGHTING, "id": "x", "first": 1, "last": 1, "hints": ["x"], "cents": 1, "currency": ""}],
+}
 OF_TYPE: dict[str, Value] = {"text": "x", "int": 1, "list": ["x"], "object": {"x": "x"}}
 
 

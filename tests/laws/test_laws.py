@@ -27,7 +27,8 @@ from bedplate.kernel.event import canonical, unseal
 from bedplate.kernel.evidence import Evidence
 from bedplate.kernel.manifest import Catalogue, Manifest, catalogue
 from bedplate.kernel.standing import Rung, Standing
-from bedplate.people.blank import STAGES, blank_model
+from bedplate.people.blank import blank_model
+from bedplate.people.stage import STAGES
 from bedplate.people.structure import OperatingModelFile
 from bedplate.portfolio.governance import PROPOSE
 from bedplate.portfolio.usecase import UseCaseFile

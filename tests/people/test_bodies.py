@@ -44,7 +44,7 @@ def delegation(house: House, days: int, tier: int = 1, what: str = "release") ->
     until = rfc3339(house.clock() + days * DAY)[:10]
     return (
         f"delegations:\n  - {{id: d1, tier: {tier}, what: [{what}], from_body: coe, to_body: domain, "
-        f"until: '{until}', why: 'the queue is long'}}\n"
+        f"until: {until}, why: 'the queue is long'}}\n"
     )
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from bedplate.errors import Conflict
 
+from .merge import merge_lines
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -61,14 +63,15 @@ def merge(old: Mapping[str, str], mine: Mapping[str, str], new: Mapping[str, str
 
 
 def _merged(base: str, own: str, new: str) -> tuple[str, tuple[int, ...]]:
-    from merge3 import Merge3  # noqa: PLC0415  only an upgrade needs it
-
-    three = Merge3(_lines(base), _lines(own), _lines(new))
-    lines = list(three.merge_lines(start_marker=OURS, mid_marker=MIDDLE, end_marker=THEIRS))
-    found = list(three.merge_regions())
-    conflicted = any(region[0] == "conflict" for region in found)
-    places = tuple(number for number, line in enumerate(lines, 1) if line.rstrip("\r\n") == OURS) if conflicted else ()
-    return "".join(lines), places
+    lines: list[str] = []
+    places: list[int] = []
+    for region in merge_lines(_lines(base), _lines(own), _lines(new)):
+        if region.conflict:
+            places.append(len(lines) + 1)
+            lines += [f"{OURS}\n", *region.own, f"{MIDDLE}\n", *region.other, f"{THEIRS}\n"]
+        else:
+            lines += region.lines
+    return "".join(lines), tuple(places)
 
 
 def _lines(text: str) -> list[str]:

@@ -137,7 +137,8 @@ class PathPart(Part):
 
     name: Id
     version: Annotated[int, Field(ge=1)]
-    answers: dict[str, Annotated[str, Field(max_length=1_000)] | int] | None = None  # to what its path asks beyond this file
+    # To what its path asks beyond this file.
+    answers: dict[str, Annotated[str, Field(max_length=1_000)] | int] | None = None
 
 
 class UseCaseFile(Part):

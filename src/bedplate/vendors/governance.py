@@ -93,15 +93,14 @@ def _registered(standing: Standing, event: Event) -> Standing:
 
 def _reviewed(standing: Standing, event: Event) -> Standing:
     state = standing.facts.get("vendors.state")
-    if not isinstance(state, list):
-        raise TypeError("a vendor's state is a list")
-    return standing.with_facts(vendors__state=[event.data["outcome"], event.data["due"], state[2]])
+    terms = state[2] if isinstance(state, list) else 0  # of no vendor on the register nothing is known
+    return standing.with_facts(vendors__state=[event.data["outcome"], event.data["due"], terms])
 
 
 def _relied(standing: Standing, event: Event) -> Standing:
     release, known = str(event.data["release"]), event.data["vendors"]
     if not isinstance(known, dict):
-        raise TypeError("vendors must be an object")
+        return standing
     before = _object(standing, "vendors.releases")
     kept: dict[str, Value] = {**{r: told for r, told in before.items() if r != release}, release: event.data["targets"]}
     told = {**_object(standing, "vendors.known"), **known}

@@ -285,7 +285,7 @@ def _run(found: Load, streams: Sequence[Stream], seed: str) -> dict[int, list[in
     world = _World(dict(found.rates), seed)
     for name, waiting in found.queued:
         for _ in range(waiting):
-            world.env.process(world.decide(name))
+            world.env.process(world.serve(name))
     for stream in streams:
         world.env.process(world.arrive(f"{stream.tier}/{stream.what}/{stream.domain}", stream.per_week, stream))
     for name, per_week in found.others:
@@ -307,7 +307,7 @@ class _World:
         self._desks = {name: simpy.Resource(self.env) for name in rates}
         self._work = {name: self._chance(f"work/{name}") for name in rates}
 
-    def decide(self, name: str) -> Generator[Any, Any, None]:
+    def serve(self, name: str) -> Generator[Any, Any, None]:
         """Wait for a structure's turn, and for its decision."""
         with self._desks[name].request() as turn:
             yield turn
@@ -320,11 +320,11 @@ class _World:
             yield self.env.timeout(chance.expovariate(per_week))
             if self.env.now > AHEAD:
                 return
-            self.env.process(self._through(what) if isinstance(what, Stream) else self.decide(what))
+            self.env.process(self._through(what) if isinstance(what, Stream) else self.serve(what))
 
     def _through(self, stream: Stream) -> Generator[Any, Any, None]:
         came = self.env.now
-        deciding = [self.env.process(self.decide(place(body, stream.domain))) for body in stream.bodies]
+        deciding = [self.env.process(self.serve(place(body, stream.domain))) for body in stream.bodies]
         yield self.env.all_of(deciding)
         self.times[stream.tier].append(round((self.env.now - came) * WEEK))
 

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from bedplate.kernel.event import Value
 
 # One wait: of a subject, in one step, for one body. `began` and `ended` are microseconds, `ended` 0 while it waits.
-passage = Table(
-    "passage",
+wait = Table(
+    "wait",
     metadata,
     Column("stream", Text, primary_key=True),  # the approval, incident, idea or use case whose events begin and end it
     Column("place", BigInteger, primary_key=True, autoincrement=False),  # an approval's stage; else where it began
@@ -125,7 +125,7 @@ def _idea(connection: Connection, event: Event) -> None:
 
 
 def _idea_decided(connection: Connection, event: Event) -> None:
-    found = _end(connection, event, (passage.c.stream == event.stream) & (passage.c.step == "idea"))
+    found = _end(connection, event, (wait.c.stream == event.stream) & (wait.c.step == "idea"))
     if found is not None and str(event.data.get("decision", event.data.get("answer", ""))) in {"accepted", "yes", "go"}:
         _begin(connection, event, "tier", event.stream, body="domain", domain=found.domain)
 
@@ -140,7 +140,7 @@ def _proposed(connection: Connection, event: Event) -> None:
     elif not known.live:  # what runs keeps its tier until the change is accepted
         connection.execute(update(milestone).where(milestone.c.subject == event.stream).values(**about))
     if data.get("idea"):
-        _end(connection, event, (passage.c.stream == str(data["idea"])) & (passage.c.step == "tier"))
+        _end(connection, event, (wait.c.stream == str(data["idea"])) & (wait.c.step == "tier"))
 
 
 def _accepted(connection: Connection, event: Event) -> None:
@@ -154,7 +154,7 @@ def _accepted(connection: Connection, event: Event) -> None:
 def _over(connection: Connection, event: Event) -> None:
     values = {"ended": event.at, "release": "", "last_seq": event.seq}
     connection.execute(update(milestone).where(milestone.c.subject == event.stream).values(**values))
-    mine = (passage.c.subject == event.stream) & passage.c.step.in_(("tier", "evidence", "live"))
+    mine = (wait.c.subject == event.stream) & wait.c.step.in_(("tier", "evidence", "live"))
     _end(connection, event, mine, "stopped")
 
 
@@ -179,38 +179,38 @@ def _asked(connection: Connection, event: Event) -> None:
             "outcome": "",
             "last_seq": event.seq,
         }
-        connection.execute(insert(passage).values(**row))
+        connection.execute(insert(wait).values(**row))
     if action == GO_LIVE:
-        _end(connection, event, (passage.c.subject == subject) & (passage.c.step == "evidence"))
+        _end(connection, event, (wait.c.subject == subject) & (wait.c.step == "evidence"))
         if known is not None and not known.asked:
             values = {"asked": event.at, "last_seq": event.seq}
             connection.execute(update(milestone).where(milestone.c.subject == subject).values(**values))
 
 
 def _voted(connection: Connection, event: Event) -> None:
-    mine = (passage.c.stream == event.stream) & (passage.c.place == event.data["stage"])
+    mine = (wait.c.stream == event.stream) & (wait.c.place == event.data["stage"])
     if event.data["answer"] != "yes":
         _end(connection, event, mine, "refused")
         return
-    fewer = {"lacking": passage.c.lacking - 1, "last_seq": event.seq}
-    connection.execute(update(passage).where(mine, passage.c.ended == 0, passage.c.lacking > 0).values(**fewer))
-    _end(connection, event, mine & (passage.c.lacking == 0))
+    fewer = {"lacking": wait.c.lacking - 1, "last_seq": event.seq}
+    connection.execute(update(wait).where(mine, wait.c.ended == 0, wait.c.lacking > 0).values(**fewer))
+    _end(connection, event, mine & (wait.c.lacking == 0))
 
 
 def _granted(connection: Connection, event: Event) -> None:
-    _end(connection, event, passage.c.stream == event.stream)
-    asked = connection.execute(select(passage).where(passage.c.stream == event.stream).limit(1)).first()
+    _end(connection, event, wait.c.stream == event.stream)
+    asked = connection.execute(select(wait).where(wait.c.stream == event.stream).limit(1)).first()
     if asked is not None and asked.what == GO_LIVE:
         _begin(connection, event, "live", asked.subject, body="domain", domain=asked.domain, tier=asked.tier)
 
 
 def _closed_as(outcome: str) -> Callable[[Connection, Event], None]:
     def handle(connection: Connection, event: Event) -> None:
-        _end(connection, event, passage.c.stream == event.stream, outcome)
+        _end(connection, event, wait.c.stream == event.stream, outcome)
         if outcome == "expired":  # what was granted and not used: nobody takes it live any more
-            asked = connection.execute(select(passage).where(passage.c.stream == event.stream).limit(1)).first()
+            asked = connection.execute(select(wait).where(wait.c.stream == event.stream).limit(1)).first()
             if asked is not None and asked.what == GO_LIVE:
-                _end(connection, event, (passage.c.subject == asked.subject) & (passage.c.step == "live"), outcome)
+                _end(connection, event, (wait.c.subject == asked.subject) & (wait.c.step == "live"), outcome)
 
     return handle
 
@@ -229,7 +229,7 @@ def _built(connection: Connection, event: Event) -> None:
 def _live(connection: Connection, event: Event) -> None:
     release, previous = str(event.data["release"]), str(event.data["previous"])
     for step in ("live", "evidence"):  # with break-glass nobody is asked
-        _end(connection, event, (passage.c.subject == event.stream) & (passage.c.step == step))
+        _end(connection, event, (wait.c.subject == event.stream) & (wait.c.step == step))
     _reach(connection, event, "live", release=release)
     if release == previous:
         return  # up the ladder again, or reviewed: nothing was changed
@@ -255,7 +255,7 @@ def _opened(connection: Connection, event: Event) -> None:
 
 
 def _restored(connection: Connection, event: Event) -> None:
-    _end(connection, event, (passage.c.stream == event.stream) & (passage.c.step == "restore"))
+    _end(connection, event, (wait.c.stream == event.stream) & (wait.c.step == "restore"))
 
 
 def _suspended(connection: Connection, event: Event) -> None:
@@ -267,21 +267,21 @@ def _suspended(connection: Connection, event: Event) -> None:
 def _begin(connection: Connection, event: Event, step: str, stream: str, **about: str | int) -> None:
     row: dict[str, str | int] = {"subject": stream, "what": "", "domain": "", "tier": 0, "lacking": 0}
     row |= {"began": event.at, "ended": 0, "outcome": "", "last_seq": event.seq}
-    upsert(connection, passage, {"stream": stream, "place": event.seq}, {**row, "step": step, **about})
+    upsert(connection, wait, {"stream": stream, "place": event.seq}, {**row, "step": step, **about})
 
 
 def _end(connection: Connection, event: Event, mine: Any, outcome: str = "done") -> Row[Any] | None:  # noqa: ANN401  a condition
     """End every wait of these that goes on; returns one of them."""
-    found = connection.execute(select(passage).where(mine, passage.c.ended == 0).limit(1)).first()
+    found = connection.execute(select(wait).where(mine, wait.c.ended == 0).limit(1)).first()
     if found is not None:
         values = {"ended": event.at, "outcome": outcome, "last_seq": event.seq}
-        connection.execute(update(passage).where(mine, passage.c.ended == 0).values(**values))
+        connection.execute(update(wait).where(mine, wait.c.ended == 0).values(**values))
     return found
 
 
 def _waits(connection: Connection, subject: str, step: str) -> bool:
-    mine = (passage.c.subject == subject) & (passage.c.step == step) & (passage.c.ended == 0)
-    return connection.execute(select(passage.c.stream).where(mine).limit(1)).first() is not None
+    mine = (wait.c.subject == subject) & (wait.c.step == step) & (wait.c.ended == 0)
+    return connection.execute(select(wait.c.stream).where(mine).limit(1)).first() is not None
 
 
 def _milestone(connection: Connection, subject: str) -> Row[Any] | None:
@@ -312,7 +312,7 @@ def _fail(connection: Connection, event: Event, subject: str, release: str, why:
 
 
 PROJECTION = Projection(
-    tables=(passage, milestone, delivery),
+    tables=(wait, milestone, delivery),
     handlers={
         "portfolio.idea.proposed": _idea,
         "portfolio.idea.decided": _idea_decided,

@@ -14,7 +14,7 @@ from bedplate.kernel.clock import DAY
 
 from .dora import FAILED_WITHIN, Delivery, Dora, Way, dora
 from .queue import WEEK, Line, Queue, Spread, Wait, lines, queues
-from .tables import delivery, milestone, passage
+from .tables import delivery, milestone, wait
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,7 +100,7 @@ def clocks(model: OperatingModel | None) -> dict[str, int]:
 
 def waits(engine: Engine, since: int) -> list[Wait]:
     """List every wait that goes on, or ended since then. What was read is kept until something begins or ends."""
-    c = passage.c
+    c = wait.c
     columns = (c.stream, c.subject, c.step, c.what, c.body, c.domain, c.tier, c.began, c.ended, c.outcome)
     with engine.connect() as connection:
         newest = int(connection.execute(select(func.max(c.last_seq))).scalar_one_or_none() or 0)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bedplate.people.part import Id, Part
 
@@ -13,12 +13,19 @@ SEATS = r"^(board|coe|domain)\.(\*|[a-z]+)$"  # patterns of seats
 What = Literal["accept", "release", "resume"]
 
 
-def day(text: str) -> str:
-    """Check a day as people write it, 2027-01-31."""
+def _written(given: object) -> object:
+    """Without quotes, YAML takes a day for a date."""
+    return given.isoformat() if isinstance(given, date) and not isinstance(given, datetime) else given
+
+
+def _day(text: str) -> str:
     try:
         return date.fromisoformat(text).isoformat()
     except ValueError:
         raise ValueError(f"{text!r} is not a day; write it like 2027-01-31") from None
+
+
+Day = Annotated[str, BeforeValidator(_written), AfterValidator(_day)]  # as people write it, with quotes or without
 
 
 class BodyPart(Part):
@@ -36,10 +43,8 @@ class DelegationPart(Part):
     what: Annotated[list[What], Field(min_length=1)]
     from_body: Literal["board", "coe"]
     to_body: Literal["coe", "domain"]
-    until: str
+    until: Day
     why: Annotated[str, Field(min_length=10, max_length=500)]
-
-    _day = field_validator("until")(day)
 
     @model_validator(mode="after")
     def _onward(self) -> Self:
@@ -54,11 +59,9 @@ class StandInPart(Part):
     id: Id
     absent: Id
     person: Id
-    since: str
-    until: str
+    since: Day
+    until: Day
     why: Annotated[str, Field(min_length=3, max_length=500)]
-
-    _days = field_validator("since", "until")(day)
 
     @model_validator(mode="after")
     def _another(self) -> Self:

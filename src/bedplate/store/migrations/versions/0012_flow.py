@@ -11,7 +11,7 @@ def upgrade() -> None:
     """Create the tables; `people.flow.tables.fill` reads into them what is on record already."""
     op.create_index(op.f("ix_measure_breach_seq"), "measure", ["breach", "seq"])
     op.create_table(
-        "passage",
+        "wait",
         sa.Column("stream", sa.Text(), nullable=False),
         sa.Column("place", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
@@ -25,11 +25,11 @@ def upgrade() -> None:
         sa.Column("ended", sa.BigInteger(), nullable=False),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("last_seq", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("stream", "place", name=op.f("pk_passage")),
+        sa.PrimaryKeyConstraint("stream", "place", name=op.f("pk_wait")),
     )
-    op.create_index(op.f("ix_passage_ended"), "passage", ["ended"])
-    op.create_index(op.f("ix_passage_last_seq"), "passage", ["last_seq"])
-    op.create_index(op.f("ix_passage_subject_step_ended"), "passage", ["subject", "step", "ended"])
+    op.create_index(op.f("ix_wait_ended"), "wait", ["ended"])
+    op.create_index(op.f("ix_wait_last_seq"), "wait", ["last_seq"])
+    op.create_index(op.f("ix_wait_subject_step_ended"), "wait", ["subject", "step", "ended"])
     op.create_table(
         "milestone",
         sa.Column("subject", sa.Text(), nullable=False),
