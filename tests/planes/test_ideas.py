@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from bedplate.document import Document, InvalidDocument, parse
 from bedplate.errors import Conflict, Denied, InvalidInput
 from bedplate.kernel.clock import DAY
 from bedplate.paths import planning
 from bedplate.paths.planning import Setting
+from bedplate.people.flow.tables import wait
 from bedplate.portfolio import ideas, tables
 from bedplate.portfolio.actions import Decision, check_idea, check_use_case, suggest, weigh
 from bedplate.portfolio.idea import IdeaFile
@@ -286,4 +287,19 @@ def test_ideas_and_placements_can_be_rebuilt_from_the_ledger(house: House) -> No
         connection.execute(delete(tables.placement))
         connection.execute(delete(tables.idea))
         house.ledger.projector.rebuild(connection)
+    house.sound()
+
+
+def test_the_wait_of_an_idea_is_folded_from_its_events(house: House) -> None:
+    proposed(house)
+    proposed(house, effort_days=90)
+    house.clock.advance(3 * DAY)
+    decided(house, YES)
+    with house.engine.connect() as connection:
+        rows = connection.execute(
+            select(wait).where(wait.c.stream == "idea/claims-triage").order_by(wait.c.place)
+        ).all()
+    assert [(r.step, r.body, r.domain) for r in rows] == [("idea", "domain", "claims"), ("tier", "domain", "claims")]
+    assert rows[0].ended - rows[0].began == 3 * DAY
+    assert rows[1].ended == 0
     house.sound()

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 STATES = ("asked", "granted", "refused", "expired", "voided", "spent")
 APPLY = "people.apply"
+Proven = dict[tuple[str, str], tuple[int, int]]  # by subject and release: pieces of evidence proven, and all
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,8 @@ class Asked:
         return self.approval.summary[:1].upper() + self.approval.summary[1:]
 
 
-def shown(visit: Visit, approval: Approval, model: OperatingModel | None) -> Asked:
-    """Look at an approval as the person who asks."""
+def shown(visit: Visit, approval: Approval, model: OperatingModel | None, known: Proven | None = None) -> Asked:
+    """Look at an approval as the person who asks; `known` is what is proven of several, read before."""
     at, now = visit.at, visit.at.clock()
     open_now = approval.open(now)
     found = ballot(model.authority, approval, visit.by, now=now) if model is not None and open_now else None
@@ -83,7 +84,7 @@ def shown(visit: Visit, approval: Approval, model: OperatingModel | None) -> Ask
         barred=found.reason if isinstance(found, Barred) else "",
         tier=standing.tier if standing is not None else int(str(approval.facts.get("tier", 0))),
         use_case=name if kind == "usecase" else "",
-        evidence=_evidence(visit, approval, now) if open_now else "",
+        evidence=_evidence(approval, _proven(visit, [approval]) if known is None else known) if open_now else "",
     )
 
 
@@ -97,7 +98,8 @@ def awaiting(visit: Visit) -> list[Asked]:
         for a in visit.at.approvals("asked")
         if a.open(now) and not isinstance(ballot(model.authority, a, visit.by, now=now), Barred)
     ]
-    return sorted((shown(visit, a, model) for a in mine), key=_due)
+    known = _proven(visit, mine)
+    return sorted((shown(visit, a, model, known) for a in mine), key=_due)
 
 
 def queue(visit: Visit) -> Response:
@@ -105,7 +107,9 @@ def queue(visit: Visit) -> Response:
     state = visit.query("state") or "asked"
     wanted = (state,) if state in STATES else ()
     model = visit.at.model()
-    found = [shown(visit, a, model) for a in visit.at.approvals(*wanted, limit=PAGE)]
+    listed = visit.at.approvals(*wanted, limit=PAGE)
+    known = _proven(visit, listed)
+    found = [shown(visit, a, model, known) for a in listed]
     if state == "asked":
         found = sorted((a for a in found if a.state == "asked"), key=_due)
     return visit.show("approvals.html", approvals=found, state=state, states=STATES, full=len(found) >= PAGE)
@@ -166,13 +170,17 @@ def _part(approval: Approval, index: int, model: OperatingModel | None) -> Part:
     return Part(stage, tuple(v for v in approval.votes if v.stage == index), more, could if more else ())
 
 
-def _evidence(visit: Visit, approval: Approval, now: int) -> str:
+def _proven(visit: Visit, approvals: Sequence[Approval]) -> Proven:
+    releases_ = [str(a.facts["release"]) for a in approvals if a.action == GO_LIVE.name]
+    return release_views.proven(visit.at.engine, releases_, visit.at.clock()) if releases_ else {}
+
+
+def _evidence(approval: Approval, known: Proven) -> str:
     """Say in a few words what is proven of a release."""
     if approval.action != GO_LIVE.name:
         return ""
-    found = release_views.evidence(visit.at.engine, approval.subject, str(approval.facts["release"]), now)
-    proven = sum(e["state"] == "proven" for e in found)
-    return f"{proven} of {len(found)} pieces of evidence proven"
+    holds, every = known.get((approval.subject, str(approval.facts["release"])), (0, 0))
+    return f"{holds} of {every} pieces of evidence proven"
 
 
 def _gate(visit: Visit, approval: Approval) -> list[Line]:

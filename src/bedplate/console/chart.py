@@ -47,9 +47,9 @@ def matrix(cases: Sequence[UseCase]) -> list[Dot]:
     """Place every use case in its quadrant of impact × autonomy."""
     cells = [(case.impact == "high", case.autonomy == "autonomous") for case in cases]
     dots = []
-    for number, (case, cell, nth) in enumerate(zip(cases, cells, _places(cells), strict=True), 1):
+    for number, (case, cell, nth) in enumerate(zip(cases, cells, places(cells), strict=True), 1):
         centre = (LEFT + WIDTH * (0.75 if cell[1] else 0.25), TOP + HEIGHT * (0.25 if cell[0] else 0.75))
-        x, y = _spread(centre, nth, DOT, (WIDTH / 4 - DOT, HEIGHT / 4 - DOT - 12))
+        x, y = spread(centre, nth, DOT, (WIDTH / 4 - DOT, HEIGHT / 4 - DOT - 12))
         dots.append(Dot(number, case, x, y, DOT, state_of(case)))
     return dots
 
@@ -60,16 +60,16 @@ def bubbles(cases: Sequence[UseCase]) -> list[Dot]:
     cells = [(case.feasibility, case.value) for case in cases]
     held = Counter(cells)
     dots = []
-    for number, (case, cell, nth) in enumerate(zip(cases, cells, _places(cells), strict=True), 1):
+    for number, (case, cell, nth) in enumerate(zip(cases, cells, places(cells), strict=True), 1):
         centre = (LEFT + WIDTH * (cell[0] - 0.5) / 5, TOP + HEIGHT * (5.5 - cell[1]) / 5)
         radius = LEAST + GROWTH * sqrt(max(0, case.yearly_cents) / most)
-        x, y = _spread(centre, nth, radius, (WIDTH / 8, HEIGHT / 8))
+        x, y = spread(centre, nth, radius, (WIDTH / 8, HEIGHT / 8))
         named = len(cases) <= NAMED and held[cell] == 1
         dots.append(Dot(number, case, x, y, radius, state_of(case), named=named))
     return sorted(dots, key=_large_first)
 
 
-def _places(cells: Sequence[tuple[object, object]]) -> list[int]:
+def places(cells: Sequence[tuple[object, object]]) -> list[int]:
     """Return, for each, its place among those of its cell; -1 for one that has the cell to itself."""
     held, seen = Counter(cells), Counter[tuple[object, object]]()
     places = []
@@ -79,7 +79,7 @@ def _places(cells: Sequence[tuple[object, object]]) -> list[int]:
     return places
 
 
-def _spread(centre: tuple[float, float], nth: int, radius: float, within: tuple[float, float]) -> tuple[float, float]:
+def spread(centre: tuple[float, float], nth: int, radius: float, within: tuple[float, float]) -> tuple[float, float]:
     """Return the place of the nth thing around a centre, kept inside its cell."""
     far = 1.3 * radius * sqrt(nth + 0.5) if nth >= 0 else 0.0
     x, y = far * cos(nth * TURN), far * sin(nth * TURN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bedplate.errors import Denied
+from bedplate.kernel.clock import SECOND
 from bedplate.paths.maturity import maturity as computed
 from bedplate.people.stage import STAGES, stage_file
 
@@ -13,17 +14,19 @@ from .visit import Page, Visit
 if TYPE_CHECKING:
     from starlette.responses import Response
 
+MINUTE = 60 * SECOND
 PLACES = {"usecase": "/use-cases/", "approval": "/approvals/", "incident": "/incidents/", "contract": "/contracts/"}
 TAGS = {"reached": "good", "not reached": "warn", "too early": "mut"}
 
 
 def maturity(visit: Visit) -> Response:
-    """Show it, computed now."""
+    """Show it, computed not longer than a minute ago: it says when."""
     at = visit.at
     model = at.model()
     if model is None:
         raise Denied("no operating model is in force", hint="bedplate apply operating-model.yaml")
-    found = computed(at.engine, at.calls, model, at.clock())
+    name = f"maturity/{model.digest}"
+    found = visit.worked_out(name, MINUTE, lambda: computed(at.engine, at.calls, model, at.clock()))
     following = stage_file(found.stage.following) if found.stage.following else None
     return visit.show("maturity.html", found=found, stages=STAGES, following=following, tags=TAGS, place=_place)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from bedplate.paths.planning import Move, Plan, Table
     from bedplate.portfolio.rank import Proposal
 
+NEAR = 8  # what is no farther apart stands in one place
+AROUND = (50.0, 38.0)  # how far from it at most, across and up
 SHOWN = 60  # rows of the ranking, bubbles, dots
 ONE = 200  # per mille: the least of five points
 STATES = {"live": "live", "accepted": "lowered", "proposed": "waiting", "deferred": "waiting", "taken-up": "lowered"}
@@ -122,7 +124,18 @@ def spots(held: Table, proposals: Sequence[Proposal], places: Mapping[str, int])
         y = max(chart.TOP + radius, y)
         place = places.get(proposal.id, 0)
         found.append(Spot(proposal, x, round(y, 1), round(radius, 1), low, high, STATES[proposal.stage], place))
-    return sorted(found, key=_large_first)
+    return sorted(_apart(found), key=_large_first)
+
+
+def _apart(found: Sequence[Spot]) -> list[Spot]:
+    """Move what stands in one place around it, so that each can be seen and chosen."""
+    nths = chart.places([(round(spot.x / NEAR), round(spot.y / NEAR)) for spot in found])
+    moved = []
+    for spot, nth in zip(found, nths, strict=True):
+        x, y = chart.spread((spot.x, spot.y), nth, spot.radius, AROUND)
+        shift = x - spot.x, y - spot.y
+        moved.append(replace(spot, x=x, y=y, low=spot.low + shift[1], high=spot.high + shift[1]))
+    return moved
 
 
 def arrows(moves: Sequence[Move], dots: Sequence[chart.Dot]) -> list[Arrow]:

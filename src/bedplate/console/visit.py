@@ -49,6 +49,7 @@ class Console:
     viewers: Viewers
     opened: int
     checked: Checked | None = None
+    lately: dict[str, tuple[int, Any]] = field(default_factory=dict)  # what was worked out not long ago, and when
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,15 @@ class Visit:
         if self.me is None:
             raise Unauthenticated("sign in first", hint="open /sign-in")
         return self.me.person
+
+    def worked_out(self, name: str, keep: int, work: Callable[[], Any]) -> Any:  # noqa: ANN401  whatever it was
+        """Return what costs much to work out: what is known, if it is no older than `keep`, in microseconds."""
+        at, known = self.console.lately.get(name, (0, None))
+        now = self.at.clock()
+        if not at or not 0 <= now - at < keep:
+            known = work()
+            self.console.lately[name] = (now, known)
+        return known
 
     @property
     def fragment(self) -> bool:

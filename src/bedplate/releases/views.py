@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, func, select
 
 from bedplate.errors import NotFound
+from bedplate.store import tables as t
 from bedplate.store.reads import read_blob, read_evidence
 
 from .bundle import Bundle, read
 from .tables import release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def releases(engine: Engine, subject: str) -> list[dict[str, Any]]:
@@ -18,6 +22,16 @@ def releases(engine: Engine, subject: str) -> list[dict[str, Any]]:
     query = select(release).where(release.c.subject == subject).order_by(release.c.number.desc())
     with engine.connect() as connection:
         return [dict(r._mapping) for r in connection.execute(query)]  # noqa: SLF001  public by documentation
+
+
+def proven(engine: Engine, digests: Iterable[str], now: int) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return by subject and release how many pieces of evidence are proven now, and how many there are; in one read."""
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    with engine.connect() as connection:
+        for row in connection.execute(select(t.evidence).where(t.evidence.c.digest.in_(sorted(set(digests))))):
+            holds, every = found.get((row.subject, row.digest), (0, 0))
+            found[row.subject, row.digest] = (holds + (row.outcome == "proven" and now < row.expires), every + 1)
+    return found
 
 
 def newest(engine: Engine, subject: str) -> dict[str, Any]:

@@ -120,14 +120,16 @@ def fill(engine: Engine) -> int:
 
 
 def _idea(connection: Connection, event: Event) -> None:
-    domain = str(event.data.get("domain", ""))
-    _begin(connection, event, "idea", event.stream, body="domain", domain=domain)
+    if not _waits(connection, event.stream, "idea"):  # proposed anew while it waits, it goes on waiting
+        data = event.data
+        tier, body = int(str(data["tier"])), str(data["body"])
+        _begin(connection, event, "idea", event.stream, body=body, domain=str(data["domain"]), tier=tier)
 
 
 def _idea_decided(connection: Connection, event: Event) -> None:
     found = _end(connection, event, (wait.c.stream == event.stream) & (wait.c.step == "idea"))
-    if found is not None and str(event.data.get("decision", event.data.get("answer", ""))) in {"accepted", "yes", "go"}:
-        _begin(connection, event, "tier", event.stream, body="domain", domain=found.domain)
+    if found is not None and event.data["outcome"] == "taken-up":
+        _begin(connection, event, "tier", event.stream, body="domain", domain=found.domain, tier=found.tier)
 
 
 def _proposed(connection: Connection, event: Event) -> None:
@@ -139,8 +141,8 @@ def _proposed(connection: Connection, event: Event) -> None:
         connection.execute(insert(milestone).values(subject=event.stream, proposed=event.at, **none, **about))
     elif not known.live:  # what runs keeps its tier until the change is accepted
         connection.execute(update(milestone).where(milestone.c.subject == event.stream).values(**about))
-    if data.get("idea"):
-        _end(connection, event, (wait.c.stream == str(data["idea"])) & (wait.c.step == "tier"))
+    # A use case that an idea became keeps its name: that is how the file is drafted.
+    _end(connection, event, (wait.c.stream == f"idea/{event.stream.partition('/')[2]}") & (wait.c.step == "tier"))
 
 
 def _accepted(connection: Connection, event: Event) -> None:
