@@ -47,6 +47,7 @@ def filled(path: str) -> str:
     for name, value in (
         ("{name}", HR),
         ("{person}", "mara.quinn"),
+        ("{seen}", "0" * 12),
         ("{approval_id}", "x"),
         ("{incident_id}", "x"),
         ("{key_id}", "0" * 12),
@@ -202,13 +203,15 @@ def test_the_owner_of_another_domain_touches_nothing(harbour: Harbour) -> None:
         "evidence": {"control": "red-teamed", "outcome": "proven", "summary": "s"},
         "harm": {"title": "t"},
         "aliases": ALIAS,
+        "renew": WHY,
+        "value": {"period": "2026-10", "value": "5"},
     }
     assert {p.rpartition("/")[2] for _, p in known} == set(bodies)
     for person in ("daniel", "sofia"):
         for _, path in known:
             body = bodies[path.rpartition("/")[2]]
             status, told = harbour.api("POST", filled(path), body, harbour.token(person))
-            assert (status, told["error"]["code"]) == (403, "denied"), path
+            assert (status, told["error"]["code"]) == (403, "denied"), (path, told)
     assert _standing(harbour) == before
     # And a file that claims their domain, or takes a use case of ours into it, changes nothing either.
     theirs = served.use_case(HR, domain="claims", owner="daniel.moreau")

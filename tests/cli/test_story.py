@@ -55,7 +55,7 @@ def test_release_says_what_answered_and_the_gate(live: Live) -> None:
     said = live.steps["release"].out
     assert "answered by embedded extractive answerer" in said
     assert "waiting for approval" in said
-    assert said.count("proven") == 7
+    assert said.count("proven") == 10
 
 
 def test_an_operating_model_in_force_changes_nothing(live: Live) -> None:

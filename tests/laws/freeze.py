@@ -21,6 +21,7 @@ EXAMPLES: dict[str, Value] = {
     "outcome": "proven",
     "measures": [{**MEASURE, "unit": "x", "currency": "", "loss": ""}],
     "vendors": {"x": ["x", 1, 1]},
+    "teams": {"x": 1},
     "items": [{**SIGHTING, "id": "x", "first": 1, "last": 1, "hints": ["x"], "cents": 1, "currency": ""}],
 }
 OF_TYPE: dict[str, Value] = {"text": "x", "int": 1, "list": ["x"], "object": {"x": "x"}}

@@ -178,7 +178,7 @@ def test_many_bad_rows_are_counted_and_twenty_are_told_in_flat_memory(tmp_path: 
         assert message.endswith(f"... and {rows - SHOWN:,} more")
         assert len(message.splitlines()) == SHOWN + 2
         held.append(most)
-    assert held[1] < held[0] + 100_000
+    assert held[1] < held[0] + 400_000, "twenty times the rows; kept, they would be megabytes"
 
 
 @pytest.mark.slow

@@ -51,8 +51,9 @@ class Filters:
 
     @property
     def more(self) -> bool:
-        """Tell whether it holds more than what is always in sight."""
-        return any(self.given[name] for name in NAMES if name not in {"use_case", "verdict", "status", "text"})
+        """Tell whether it holds more than what is always in sight: a button says that only live calls are shown."""
+        seen = {"use_case", "verdict", "status", "text", *(["route"] if self.given["route"] == "live" else [])}
+        return any(self.given[name] for name in NAMES if name not in seen)
 
 
 def filters(visit: Visit) -> Filters:

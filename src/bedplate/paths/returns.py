@@ -242,6 +242,7 @@ class Book:
 
     def put(self, by: str, model: OperatingModel | None, row: Mapping[str, str]) -> Booked:
         """Record one measure, given by column; an amount without a currency is in the operating model's."""
+        book.refuse_strangers(self.governor, by, f"usecase/{row['use_case'].removeprefix('usecase/')}")
         staked = entries.stakes(self.engine)
         terms = terms_of(self.engine, model, self.clock(), staked)
         given = dict(row)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from bedplate.errors import Conflict, InvalidInput, NeedsApproval
 from bedplate.kernel.authority import SYSTEM
 from bedplate.kernel.clock import DAY
+from bedplate.kernel.decision import Deny
+from bedplate.kernel.governor import denied
 
 from .measure import negative
 from .proving import BOOK, IMPORT, OBSERVE, RECORD, RENEW, SETTLE, STOP
@@ -46,6 +48,13 @@ class Observed:
     up: int
     down: int
     cost_nano: int
+
+
+def refuse_strangers(governor: Governor, by: str, subject: str) -> None:
+    """Raise `Denied` to whoever may record nothing about a use case: before what they sent is looked at."""
+    _, verdict = governor.judge(by, RECORD, subject, {"losses": 0, "reasons": 0, "measures": 0, "source": ""})
+    if isinstance(verdict, Deny):
+        raise denied(verdict)
 
 
 def record(
@@ -124,7 +133,8 @@ def renew(governor: Governor, by: str, subject: str, reason: str) -> None:
         raise InvalidInput("renewing needs a reason", hint="--reason '...'")
     case, _ = governor.judge(by, RENEW, subject)
     fired = str(case.standing.facts.get("portfolio.stop", "")) if case.standing is not None else ""
-    if case.standing is not None and not fired:
+    _, verdict = governor.judge(by, RENEW, subject, {"reason": reason, "fired": fired})
+    if case.standing is not None and not fired and not isinstance(verdict, Deny):  # who may not is told that, on record
         raise Conflict(
             f"no stop rule of {subject} fired: there is nothing to renew", hint="see it: bedplate value show"
         )
