@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MOST_WHOLE = 1 << 53  # whole numbers up to here are the same in every JSON reader
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Text = Annotated[str, Field(max_length=4_000)]
 RequestId = Annotated[
@@ -134,10 +135,10 @@ class SightingBody(Sent):
     where: Name
     provider: Annotated[str, Field(max_length=200)] = ""
     team: Annotated[str, Field(max_length=200)] = ""
-    times: Annotated[int, Field(ge=1)] = 1
-    first: Annotated[int, Field(ge=1)]
-    last: Annotated[int, Field(ge=1)]
-    cents: Annotated[int, Field(ge=0)] = 0
+    times: Annotated[int, Field(ge=1, le=MOST_WHOLE)] = 1
+    first: Annotated[int, Field(ge=1, le=MOST_WHOLE)]
+    last: Annotated[int, Field(ge=1, le=MOST_WHOLE)]
+    cents: Annotated[int, Field(ge=0, le=MOST_WHOLE)] = 0
     currency: Annotated[str, Field(pattern=r"^([A-Z]{3})?$")] = ""
     hints: Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=20)] = []
 
@@ -254,7 +255,7 @@ class Withdrawn(Sent):
     """End what a path was agreed to beforehand; `version` 0 is every version."""
 
     reason: Annotated[str, Field(min_length=1, max_length=4_000)]
-    version: Annotated[int, Field(ge=0)] = 0
+    version: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
 
 class Glass(Sent):

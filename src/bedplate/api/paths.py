@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from bedplate.document import parse
 from bedplate.errors import Denied, InvalidInput, NotFound
@@ -24,6 +24,7 @@ from .portfolio import Id, model_in_force
 from .session import At, Me
 
 router = APIRouter(tags=["paths"])
+Version = Annotated[int, Query(ge=0, le=1_000_000, description="0: the newest.")]
 
 
 @router.post("/paths")
@@ -56,7 +57,7 @@ def owed_by_files(at: At, me: Me, body: Files) -> dict[str, Any]:
 
 
 @router.get("/paths/{name}")
-def path(at: At, me: Me, name: Id, version: int = 0) -> dict[str, Any]:  # noqa: ARG001  as above
+def path(at: At, me: Me, name: Id, version: Version = 0) -> dict[str, Any]:  # noqa: ARG001  as above
     """Return a path: what it asks, its envelope, who agreed to it, its versions and its siblings."""
     found = views.path(at.engine, name, version)
     declared = found.declaration.plain() if found.declaration is not None else {}
