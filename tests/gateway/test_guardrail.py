@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import string
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -229,6 +230,13 @@ def test_every_card_number_of_an_issuer_is_found(digits: str, between: str) -> N
     text = between.join(number[n : n + 4] for n in range(0, 16, 4))
     found = [f for f in find(f"pay {text} now", BOTH) if f.label == "payment card"]
     assert [(f.start, f.end) for f in found] == [(4, 4 + len(text))]
+
+
+@pytest.mark.parametrize("between", [" ", "\n", ", "])
+def test_neighbours_do_not_hide_each_other(between: str) -> None:
+    for pair in product([text for _, text in FOUND], repeat=2):
+        guarded = apply(between.join(["", *pair, ""]), dict.fromkeys(BOTH, "redact")).text
+        assert not any(text in guarded for text in pair), pair
 
 
 @given(st.lists(st.sampled_from([text for _, text in FOUND]), min_size=1), st.text(" ,;\n", min_size=1))

@@ -23,20 +23,18 @@ def numbers(
 ) -> Detector:
     """Make a detector of a number that stands for itself: not the middle of a longer one with the same separators.
 
-    It needs a word of `near` (RE2) shortly before it, unless it is written as `written` (RE2) says.
+    It needs a word of `near` (RE2) shortly before it, unless it is written as `written` (RE2) says: then blanks end it.
     """
     shape, words, unmistakable = compiled(pattern), compiled(f"(?i){near}"), compiled(written) if written else None
 
     def find(reading: Reading) -> Iterator[Found]:
         for start, end in reading.each(shape):
             text = reading.text[start:end]
+            plain = unmistakable is not None and bool(unmistakable.fullmatch(reading.line[start:end]))
             told = (
-                _alone(reading.line, start, end)
+                _alone(reading.line, start, end, apart=plain)
                 and valid(SEPARATORS.sub("", text))
-                and (
-                    (unmistakable is not None and unmistakable.fullmatch(reading.line[start:end]))
-                    or words.search(reading.before(start))
-                )
+                and (plain or words.search(reading.before(start)))
             )
             yield (label if told else ""), start, end
 
@@ -44,8 +42,12 @@ def numbers(
     return Detector(PERSONAL, coarse, find, ((begins, CONTEXT),) if begins else ())
 
 
-def _alone(line: bytes, start: int, end: int) -> bool:
-    joins = b"./-" + (b" " if b" " in line[start:end] else b"")
+def _alone(line: bytes, start: int, end: int, *, apart: bool) -> bool:
+    """Tell whether no digit is joined to it. `apart`: its own form says where it ends, so a blank joins nothing to it.
+
+    Else two numbers side by side would hide each other.
+    """
+    joins = b"./-" + (b" " if b" " in line[start:end] and not apart else b"")
     before, behind = line[max(0, start - 2) : start], line[end : end + 2]
     return not (
         (len(before) == 2 and before[1] in joins and before[:1].isdigit())  # noqa: PLR2004  a joint and a digit
