@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
 import logging
 import threading
-from dataclasses import asdict
 from typing import IO, TYPE_CHECKING
 
 from bedplate.errors import BedplateError, Tampered
@@ -17,20 +15,18 @@ from bedplate.gateway.actions import note_canary
 from bedplate.gateway.canary import Canaries, Tried
 from bedplate.gateway.cost import anomalies
 from bedplate.gateway.governance import unproven
-from bedplate.gateway.price import dollars
-from bedplate.incidents.actions import Happening, open_incident
+from bedplate.incidents.actions import open_incident
 from bedplate.incidents.escalation import Escalation
-from bedplate.incidents.ladder import OWNER, UNPROVEN
 from bedplate.incidents.views import incidents
 from bedplate.kernel.authority import SYSTEM
 from bedplate.kernel.clock import DAY, SECOND
-from bedplate.kernel.event import canonical
 from bedplate.models.actions import record_measure
 from bedplate.models.monitor import SAID, Monitor, Seen, monitors_of
 from bedplate.models.rounds import Rounds
 from bedplate.models.views import measures
 from bedplate.paths.bottleneck import Signals
 from bedplate.paths.contracts import ContractWatch
+from bedplate.paths.happening import COST_ANOMALY, breached, dear, passed, unowned
 from bedplate.paths.reckoning import Reckoning
 from bedplate.people.owners import vacant
 from bedplate.shadow.actions import report_strangers
@@ -39,7 +35,6 @@ from bedplate.store.record import Segment
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bedplate.gateway.anomaly import Anomaly
     from bedplate.gateway.views import Call
     from bedplate.installation import Installation
     from bedplate.kernel.standing import Standing
@@ -51,9 +46,7 @@ ADD_UP_AT, ADD_UP_EVERY = 512, 5 * SECOND  # records, or time, until usage is wr
 MOST_AT_ONCE = 65_536  # records in one round: what was never added up must not hold up the rest
 WATCH_EVERY = 60 * SECOND
 FIRST_CANARIES = 60 * SECOND  # at most, after the start: a process that has just come up has calls to take
-COST_ANOMALY = "anomaly/cost"
 LIVE_ROUTE = '"route":"live"'  # as it stands in an entry: evaluations must not crowd out the calls of a window
-FROZEN = 50  # calls kept as an incident's evidence
 COUNTED = {"thumbs-down": ("thumb",), "harm": ("harm",)}  # kinds of feedback, by measure
 MAX_SAID = 50_000  # records of feedback looked at, the newest
 
@@ -218,9 +211,8 @@ class Worker:
             cause, why = gone
             if any(i["cause"] == cause for i in incidents(self._at.engine, subject, only_open=True)):
                 continue
-            frozen = canonical({"owner": standing.owner, "why": why, "model": model.digest})
             try:
-                open_incident(self._at.governor, SYSTEM, Happening(subject, why, cause, OWNER, frozen))
+                open_incident(self._at.governor, SYSTEM, unowned(standing, cause, why, model))
                 self._at.follower.look()
             except BedplateError as fault:  # one use case's trouble is not the others'
                 log.warning("owner.not_told", extra={"subject": subject, "why": fault.message})
@@ -235,7 +227,7 @@ class Worker:
             if any(not i["closed_at"] or i["opened_at"] // DAY == now // DAY for i in known):
                 continue
             try:
-                open_incident(self._at.governor, SYSTEM, _dear(subject, standing, seen, now))
+                open_incident(self._at.governor, SYSTEM, dear(subject, standing, seen, now))
                 self._at.follower.look()
             except BedplateError as fault:
                 log.warning("anomaly.not_opened", extra={"subject": subject, "why": fault.message})
@@ -262,7 +254,7 @@ class Worker:
             if one.fired == (one.control in known):
                 note_canary(at.governor, SYSTEM, one)
             if not one.fired and f"canary/{one.control}" not in opened:
-                open_incident(at.governor, SYSTEM, _passed(standing, one))
+                open_incident(at.governor, SYSTEM, passed(standing, one))
         at.follower.look()
 
     def carry_out(self) -> None:
@@ -322,7 +314,7 @@ class Worker:
         judged = len(monitor.judged(seen))
         record_measure(at.governor, SYSTEM, subject, standing.release, monitor, monitor.value(seen), judged)
         if monitor.breached(seen) and not self._open(subject, standing, monitor):
-            open_incident(at.governor, SYSTEM, _happening(subject, standing, monitor, calls, seen))
+            open_incident(at.governor, SYSTEM, breached(subject, standing, monitor, calls, seen))
             at.follower.look()
 
     def _said(self, subject: str, monitor: Monitor, calls: list[Call]) -> dict[str, list[Call]] | None:
@@ -376,52 +368,6 @@ def _seen(call: Call, said: Sequence[Call]) -> Seen:
     harmed = any(record.entry["feedback"] == "harm" for record in said)
     failed, unanswered = entry["status"] == "failed", bool(entry["unanswered"])
     return Seen(call.id, call.at, failed, unanswered, entry["grounded_permille"], thumb, harmed)
-
-
-def _happening(subject: str, standing: Standing, monitor: Monitor, calls: list[Call], seen: list[Seen]) -> Happening:
-    value, judged = monitor.value(seen), {s.id for s in monitor.judged(seen)}
-    frozen = {
-        "monitor": monitor.measure,
-        "permille": value,
-        "limit": monitor.limit,
-        "release": standing.release,
-        "rung": standing.rung.name.lower(),
-        "calls": [_placed(c) for c in calls if c.id in judged][:FROZEN],
-    }
-    title = f"{monitor.measure}: {value / 10:.0f} % of {len(judged)} calls, the limit is {monitor.limit / 10:.0f} %"
-    return Happening(subject, title, f"monitor/{monitor.measure}", "breach", canonical(json.loads(json.dumps(frozen))))
-
-
-def _placed(call: Call) -> dict[str, str | int]:
-    return {"id": call.id, "shard": call.shard, "seq": call.seq, "leaf": call.leaf}
-
-
-def _passed(standing: Standing, tried: Tried) -> Happening:
-    frozen = {
-        "control": tried.control,
-        "why": tried.why,
-        "call": tried.call,
-        "release": standing.release,
-        "rung": standing.rung.name.lower(),
-    }
-    title = f"{tried.control} let its synthetic violation pass: {tried.why}"
-    return Happening(standing.subject, title, f"canary/{tried.control}", UNPROVEN, canonical(frozen))
-
-
-def _dear(subject: str, standing: Standing, seen: Sequence[Anomaly], now: int) -> Happening:
-    frozen = {
-        "day": now // DAY,
-        "release": standing.release,
-        "rung": standing.rung.name.lower(),
-        "anomalies": [asdict(a) for a in seen],
-    }
-    said = (f"{a.measure} {_amount(a.measure, a.amount)}, expected {_amount(a.measure, a.expected)}" for a in seen)
-    title = f"far more than usual today: {'; '.join(said)}"
-    return Happening(subject, title, COST_ANOMALY, "breach", canonical(frozen))
-
-
-def _amount(measure: str, amount: int) -> str:
-    return f"${dollars(amount)}" if measure == "cost" else f"{amount:,}"
 
 
 def _segment(epoch: int, row: dict[str, int | str]) -> Segment:
