@@ -10,6 +10,10 @@ import time
 from multiprocessing import Process
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.parts.bundle import small_bundle
+
 from bedplate.bootstrap import open_engine_and_migrate, open_governor, open_ledger
 from bedplate.config import Settings
 from bedplate.document import parse
@@ -21,7 +25,6 @@ from bedplate.paths.blast import Ground, blast, proposed
 from bedplate.people.actions import apply_model, check_model
 from bedplate.people.blank import blank_model
 from bedplate.portfolio.usecase import UseCaseFile
-from bedplate.releases.bundle import Bundle
 from bedplate.store.group import Group
 from bedplate.store.journal import Journal, Record
 from bedplate.store.merkle import Frontier
@@ -90,7 +93,7 @@ def live(ledger: object, clock: SettableClock) -> dict[str, str]:
         for number in range(CASES):
             one = file.model_copy(update={"id": f"case-{number:03d}"})
             spec = tx.keep(canonical(one.plain()))
-            bundle = _bundle(one.subject)
+            bundle = small_bundle(one.subject, "1" * 64, 1_000_000, 1_000_000_000)
             tx.keep(bundle.content())
             facts: dict[str, Value] = {"title": one.id, "owner": one.owner, "domain": one.domain}
             facts |= {"impact": "low", "autonomy": "assistive", "tier": 1, "spec": spec}
@@ -138,26 +141,6 @@ def _record(number: int, subject: str, releases: dict[str, str], began: int) -> 
         trace.findings = ["output: password"]
     body = entry(trace, "call.completed", began + 800_000, {"ct": "2" * 64, "commitment": "3" * 64, "kid": "4" * 16})
     return Record(trace.id, body, began + 800_000, subject, "call.completed", "allow", "ok", b"")
-
-
-def _bundle(subject: str) -> Bundle:
-    return Bundle(
-        use_case=subject,
-        upstream="embedded",
-        model="bedplate-extractive-1",
-        prompt="1" * 64,
-        unanswered="It is not covered.",
-        index="",
-        top=0,
-        datasets={},
-        suite="suite",
-        pass_percent=85,
-        runbook="runbook",
-        guardrails={"input": {"secrets": "block"}, "output": {"secrets": "observe"}, "max_prompt_chars": 40_000},
-        calls_per_day=1_000_000,
-        tokens_per_day=1_000_000_000,
-        files={},
-    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.parts.bundle import small_bundle
 from sqlalchemy import Engine, Table, insert, select, update
 
 from bedplate.bootstrap import open_engine_and_migrate, open_governor, open_ledger, wall_clock
@@ -26,7 +27,6 @@ from bedplate.people.blank import blank_model
 from bedplate.portfolio.actions import propose
 from bedplate.portfolio.usecase import UseCaseFile
 from bedplate.releases.actions import Finding, build, go_live, prove
-from bedplate.releases.bundle import Bundle
 from bedplate.store import tables as t
 from bedplate.store.engine import writing
 from bedplate.store.merkle import Frontier, leaf_hash
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from bedplate.kernel.governor import Governor
     from bedplate.kernel.model import OperatingModel
+    from bedplate.releases.bundle import Bundle
     from bedplate.store.ledger import SqlLedger
 
 MUTUAL = Path(__file__).parents[2] / "examples" / "harbour-mutual"
@@ -195,7 +196,7 @@ def _found(governor: Governor, ledger: SqlLedger, clock: SettableClock) -> Patte
     text = (MUTUAL / "hr-policy-assistant" / "use-case.yaml").read_text()
     case = parse(text, "use-case.yaml").read(UseCaseFile)
     _agreed(governor, ledger, lambda: propose(governor, "leo.fischer", case, model))
-    bundle = _bundle(case.subject, 1)
+    bundle = small_bundle(case.subject, PROMPT, 100, 1)
     digest = build(governor, "leo.fischer", bundle, 1, [b"prompt"])
     for control in ("prompt-pinned", "evals-passed", "sources-versioned", "runbook-present"):
         prove(governor, "leo.fischer", case.subject, digest, Finding(control, "proven", control, b""))
@@ -391,26 +392,6 @@ def _bundles(pattern: Pattern, cases: int, releases: int) -> list[dict[str, Any]
         for nth in range(NOMINAL * releases // cases // 10)
     ]
     return [{"digest": EMPTY, "content": b"{}"}, *({"digest": b.digest, "content": b.content()} for b in made)]
-
-
-def _bundle(subject: str, nth: int) -> Bundle:
-    return Bundle(
-        use_case=subject,
-        upstream="embedded",
-        model="bedplate-extractive-1",
-        prompt=PROMPT,
-        unanswered="The handbook does not cover this.",
-        index="",
-        top=0,
-        datasets={},
-        suite="suite",
-        pass_percent=85,
-        runbook="runbook",
-        guardrails={"input": {"secrets": "block"}, "output": {"secrets": "observe"}, "max_prompt_chars": 40_000},
-        calls_per_day=100,
-        tokens_per_day=nth,
-        files={},
-    )
 
 
 def _when(happening: Many) -> int:

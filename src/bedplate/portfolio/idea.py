@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .usecase import Id, Part, Score, ValuePart
+from .usecase import Id, Part, Score, ValuePart, unknown_names
 
 Evidence = Annotated[str, Field(max_length=1000)]
 Others = Annotated[list[Id], Field(max_length=20)]
@@ -122,11 +122,7 @@ def dangling(
     file: IdeaFile, questions: frozenset[str], domains: frozenset[str], contracts: frozenset[str]
 ) -> list[tuple[list[str | int], str]]:
     """List names that point nowhere, as (path, message)."""
-    wrong: list[tuple[list[str | int], str]] = []
-    if file.domain not in domains:
-        wrong.append((["domain"], f"no domain {file.domain!r}; known: {', '.join(sorted(domains))}"))
-    known = ", ".join(sorted(questions))
-    wrong += [(["answers", q], f"no such question; known: {known}") for q in file.answers if q not in questions]
+    wrong = unknown_names(file.domain, file.answers, domains, questions)
     wrong += unknown_contracts([(["contracts", i], name) for i, name in enumerate(file.contracts)], contracts)
     for key, names in (("after", file.after or []), ("excludes", file.excludes or [])):
         wrong += [([key, i], "this is the idea itself") for i, name in enumerate(names) if name == file.id]

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bedplate.kernel.control import untried
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
 File = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._/-]+$")]
@@ -179,15 +179,22 @@ class UseCaseFile(Part):
         return self.model_dump(exclude_none=True)
 
 
+def unknown_names(
+    domain: str, answers: Iterable[str], domains: frozenset[str], questions: frozenset[str]
+) -> list[tuple[list[str | int], str]]:
+    """List a domain and questions that the operating model does not have, as (path, message)."""
+    wrong: list[tuple[list[str | int], str]] = []
+    if domain not in domains:
+        wrong.append((["domain"], f"no domain {domain!r}; known: {', '.join(sorted(domains))}"))
+    known = ", ".join(sorted(questions))
+    return wrong + [(["answers", q], f"no such question; known: {known}") for q in answers if q not in questions]
+
+
 def dangling(
     file: UseCaseFile, questions: frozenset[str], domains: frozenset[str]
 ) -> list[tuple[list[str | int], str]]:
     """List names that point nowhere, as (path, message)."""
-    wrong: list[tuple[list[str | int], str]] = []
-    if file.domain not in domains:
-        wrong.append((["domain"], f"no domain {file.domain!r}; known: {', '.join(sorted(domains))}"))
-    known = ", ".join(sorted(questions))
-    wrong += [(["answers", q], f"no such question; known: {known}") for q in file.answers if q not in questions]
+    wrong = unknown_names(file.domain, file.answers, domains, questions)
     if file.retrieval is not None and file.retrieval.data not in {d.name for d in file.data}:
         wrong.append((["retrieval", "data"], f"no data named {file.retrieval.data!r} in this file"))
     asked = {(file.model.upstream, file.model.name)}
