@@ -14,6 +14,7 @@ from bedplate.kernel.approval import MAY_DECIDE, Stage
 from bedplate.kernel.authority import Authority, Ballot, Barred, Interest, Person, Seat, StandIn, ballot
 from bedplate.kernel.clock import DAY, day_of
 from bedplate.kernel.decision import Case
+from bedplate.kernel.governance import interests
 from bedplate.kernel.model import Delegation
 from bedplate.kernel.standing import Standing
 from bedplate.testing import small_model
@@ -47,11 +48,11 @@ def test_nobody_votes_beyond_what_both_may(
     now: int,
 ) -> None:
     authority = Authority(people, {}, stand_ins=stand_ins, interests=interests)
-    approval = question(stages, facts={"owner": "cat", "vendors": ["x"]})
+    approval = question(stages, facts={"owner": "cat"})
     barred = {"ann", "bob", "cat", *(i.person for i in interests)}
     places: list[str] = []
     for who in order:
-        cast = ballot(authority, approval, who, now=now)
+        cast = ballot(authority, approval, who, now=now, about=frozenset({"vendor/x"}))
         if not isinstance(cast, Ballot):
             continue
         place = cast.absent or who
@@ -86,14 +87,25 @@ def test_a_stand_in_votes_in_the_place_of_the_absent_and_only_while_it_lasts() -
 @pytest.mark.parametrize("about", ["usecase/one", "domain/people", "vendor/x"])
 def test_a_declared_interest_bars_and_says_why(about: str) -> None:
     authority = Authority(BOARD, {}, interests=(Interest("ann", about, "her brother's firm"),))
-    approval = question((Stage("board", "policy"),), requester="dan", owner="eve", facts={"vendors": ["x"]})
-    barred = ballot(authority, approval, "ann")
+    approval = question((Stage("board", "policy"),), requester="dan", owner="eve", facts={"release": "r"})
+    standing = Standing("usecase/one").with_facts(kernel__interests={"r": ["vendor/x"], "s": ["vendor/y"]})
+    seen = interests(standing, approval)
+    assert seen == {"vendor/x"}
+    barred = ballot(authority, approval, "ann", about=seen)
     assert isinstance(barred, Barred)
     assert barred.reason == f"ann has declared a conflict of interest about {about}: her brother's firm"
-    assert isinstance(ballot(authority, approval, "cat"), Ballot)
-    solo = ballot(replace(authority, posture="solo"), approval, "ann")
+    assert isinstance(ballot(authority, approval, "cat", about=seen), Ballot)
+    solo = ballot(replace(authority, posture="solo"), approval, "ann", about=seen)
     assert isinstance(solo, Ballot)
     assert solo.solo, "waived in sight"
+
+
+def test_what_planes_note_must_be_readable_or_nobody_votes() -> None:
+    approval = question((Stage("board", "policy"),), facts={"release": "r"})
+    assert interests(None, approval) == frozenset()
+    assert interests(Standing("usecase/one").with_facts(kernel__interests={"r": "x"}), approval) == frozenset()
+    with pytest.raises(TypeError, match="must be an object"):
+        interests(Standing("usecase/one").with_facts(kernel__interests="x"), approval)
 
 
 DELEGATIONS = st.lists(

@@ -13,7 +13,7 @@ from bedplate.errors import Denied, InvalidInput, NotFound
 from bedplate.kernel.clock import DAY
 from bedplate.paths.concentration import concentration, herfindahl
 from bedplate.paths.thread import Offer, recipe
-from bedplate.releases.actions import gate
+from bedplate.releases.actions import gate, go_live
 from bedplate.vendors.actions import check_vendor, register, rely, review
 from bedplate.vendors.vendor import Supply, Target, end_of, suppliers
 from bedplate.vendors.views import relying, reviews, vendor_named, vendors
@@ -181,3 +181,18 @@ def test_what_stops_if_a_vendor_stops(house: House) -> None:
     assert shares["northlight"].yearly_permille == 333
     assert (found.live, found.herfindahl_calls, found.vendor_calls) == (6, -1, 0)
     assert found.plain(money=False)["shares"][0]["cost_nano"] is None
+
+
+def test_an_interest_in_a_vendor_bars_from_deciding_about_what_rests_on_it(house: House) -> None:
+    interest = "conflicts:\n  - {person: hanna.osei, about: vendor/northlight, why: her brother's firm}\n"
+    house.apply(house.model_file(lambda text: f"{text}\n{interest}"))
+    registered(house)
+    subject = house.accepted()
+    digest, number = house.built(subject)
+    relies(house, subject, digest, Target(NORTH, "northlight-2", "north"))
+    asked = house.asked(lambda: go_live(house.governor, "leo.fischer", subject, digest, number))
+    with pytest.raises(Denied, match=r"declared a conflict of interest about vendor/northlight: her brother's firm"):
+        house.vote("hanna.osei", asked)
+    other, later = house.built(subject, prompt="other")
+    again = house.asked(lambda: go_live(house.governor, "leo.fischer", subject, other, later))
+    assert house.vote("hanna.osei", again).state == "granted"

@@ -12,6 +12,7 @@ from bedplate.document import parse
 from bedplate.errors import InvalidInput
 from bedplate.kernel.approval import Approval
 from bedplate.kernel.authority import Barred, ballot
+from bedplate.kernel.governance import interests
 from bedplate.people import actions, views
 from bedplate.people.account import hash_password
 from bedplate.people.tables import password as passwords
@@ -136,7 +137,8 @@ def shown(at: At, approval: Approval, person: str) -> dict[str, Any]:
     """Return an approval as JSON-ready values, with whether this person may vote on it, or why not."""
     model = at.model()
     open_now = approval.open(at.clock())
-    found = ballot(model.authority, approval, person, now=at.clock()) if model is not None and open_now else None
+    about = interests(at.follower.snapshot.standings.get(approval.subject), approval)
+    found = ballot(model.authority, approval, person, now=at.clock(), about=about) if model and open_now else None
     state = "expired" if approval.state == "asked" and not open_now else approval.state
     return {
         **asdict(approval),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bedplate.errors import BedplateError, InvalidInput, NotFound
 from bedplate.gateway.governance import GIVE
 from bedplate.kernel.authority import Barred, ballot
+from bedplate.kernel.governance import interests
 from bedplate.models import views as models
 from bedplate.people import actions as people
 from bedplate.people import views as people_views
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from bedplate.kernel.approval import Approval, Stage, Vote
+    from bedplate.kernel.authority import Ballot
     from bedplate.kernel.model import OperatingModel
     from bedplate.releases.gate import Line
 
@@ -72,7 +74,7 @@ def shown(visit: Visit, approval: Approval, model: OperatingModel | None, known:
     """Look at an approval as the person who asks; `known` is what is proven of several, read before."""
     at, now = visit.at, visit.at.clock()
     open_now = approval.open(now)
-    found = ballot(model.authority, approval, visit.by, now=now) if model is not None and open_now else None
+    found = _ballot(visit, approval, model) if model is not None and open_now else None
     kind, _, name = approval.subject.partition("/")
     standing = at.follower.snapshot.standings.get(approval.subject)
     return Asked(
@@ -88,15 +90,18 @@ def shown(visit: Visit, approval: Approval, model: OperatingModel | None, known:
     )
 
 
+def _ballot(visit: Visit, approval: Approval, model: OperatingModel) -> Ballot | Barred:
+    about = interests(visit.at.follower.snapshot.standings.get(approval.subject), approval)
+    return ballot(model.authority, approval, visit.by, now=visit.at.clock(), about=about)
+
+
 def awaiting(visit: Visit) -> list[Asked]:
     """List what this person may vote on, the first due first."""
     model, now = visit.at.model(), visit.at.clock()
     if model is None:
         return []
     mine = [  # first, for showing one reads more of it, and few of all are one person's
-        a
-        for a in visit.at.approvals("asked")
-        if a.open(now) and not isinstance(ballot(model.authority, a, visit.by, now=now), Barred)
+        a for a in visit.at.approvals("asked") if a.open(now) and not isinstance(_ballot(visit, a, model), Barred)
     ]
     known = _proven(visit, mine)
     return sorted((shown(visit, a, model, known) for a in mine), key=_due)

@@ -14,7 +14,7 @@ State = Literal["asked", "granted", "refused", "expired", "voided", "spent"]
 Body = Literal["board", "coe", "domain"]
 Decides = Literal["policy", "business-risk", "technical", "ownership"]
 
-MAY_DECIDE: Mapping[str, frozenset[str]] = {
+MAY_DECIDE: Mapping[str, frozenset[Decides]] = {
     "board": frozenset({"policy", "business-risk"}),
     "coe": frozenset({"technical"}),
     "domain": frozenset({"ownership"}),

@@ -127,13 +127,24 @@ class Barred:
     fix: str
 
 
-def ballot(authority: Authority, approval: Approval, person: str, *, owner: str = "", now: int = 0) -> Ballot | Barred:
+def ballot(
+    authority: Authority,
+    approval: Approval,
+    person: str,
+    *,
+    owner: str = "",
+    now: int = 0,
+    about: frozenset[str] = frozenset(),
+) -> Ballot | Barred:
     """Find the stage this person may vote in. Requester ≠ approver, owner ≠ approver, one stage a person.
 
     Owners are who owned the subject when it was asked, who would own it once granted, and `owner`, who owns it now.
+    `about` is what else is decided about, such as `vendor/ID`, in which somebody may have an interest.
     Whoever stands in for somebody absent is bound by what binds either of them, and a seat is voted from once.
     """
-    conflict = _conflict(authority, approval, person, owner)
+    bound = {owner, approval.owner, str(approval.facts.get("owner", ""))} - {""}
+    matters = about | {approval.subject, f"domain/{approval.domain}"}
+    conflict = _conflict(authority, approval, person, bound, matters)
     if conflict and authority.posture != "solo":
         return Barred(conflict, "ask somebody else of the body: " + _names(authority, approval))
     if _represented(approval, person):
@@ -151,30 +162,27 @@ def ballot(authority: Authority, approval: Approval, person: str, *, owner: str 
             return Ballot(index, seat, waived)
         for absent in authority.absent_for(person, now):
             seat = authority.seat_for(absent, stage, approval.domain)
-            if seat is not None and not _bound(authority, approval, absent, owner):
+            if seat is not None and not _bound(authority, approval, absent, bound, matters):
                 return Ballot(index, seat, waived, absent)
     lacking = ", ".join(f"{s.body} ({s.decides})" for _, s, _ in approval.missing())
     return Barred(f"{person} holds no seat that may decide this; it waits for {lacking}", _names(authority, approval))
 
 
-def _conflict(authority: Authority, approval: Approval, person: str, owner: str) -> str:
+def _conflict(authority: Authority, approval: Approval, person: str, owners: set[str], matters: frozenset[str]) -> str:
     if person == approval.requester:
         return f"{person} asked for this; nobody approves their own request"
-    if person in {approval.owner, approval.facts.get("owner"), owner}:
+    if person in owners:
         return f"{person} owns {approval.subject}; an owner never approves their own asset"
-    vendors = approval.facts.get("vendors")
-    about = {approval.subject, f"domain/{approval.domain}"}
-    about |= {f"vendor/{name}" for name in vendors} if isinstance(vendors, list) else set()
-    declared = next((i for i in authority.interests if i.person == person and i.about in about), None)
+    declared = next((i for i in authority.interests if i.person == person and i.about in matters), None)
     if declared is not None:
         return f"{person} has declared a conflict of interest about {declared.about}: {declared.why}"
     return ""
 
 
-def _bound(authority: Authority, approval: Approval, absent: str, owner: str) -> bool:
+def _bound(authority: Authority, approval: Approval, absent: str, owners: set[str], matters: frozenset[str]) -> bool:
     """Tell whether nobody may vote in this person's place: they voted, were voted for, or might not vote themselves."""
     voted = any(v.person == absent for v in approval.votes) or _represented(approval, absent)
-    return voted or bool(_conflict(authority, approval, absent, owner))
+    return voted or bool(_conflict(authority, approval, absent, owners, matters))
 
 
 def _represented(approval: Approval, person: str) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .event import Event
     from .standing import Standing
 
+INTERESTS = "kernel.interests"  # the fact in which planes note them
 VOTE = Action(
     "kernel.vote",
     "kernel:approval:vote",
@@ -55,7 +56,17 @@ def vote_of(case: Case) -> Ballot | Barred:
     if case.question is None or case.model is None:
         raise ValueError("a vote answers an approval, under an operating model")
     owner = case.standing.owner if case.standing is not None else ""
-    return ballot(case.model.authority, case.question, case.attempt.actor, owner=owner, now=case.now)
+    about = interests(case.standing, case.question)
+    return ballot(case.model.authority, case.question, case.attempt.actor, owner=owner, now=case.now, about=about)
+
+
+def interests(standing: Standing | None, approval: Approval) -> frozenset[str]:
+    """Return what planes noted that the release in question rests on, by release: `vendor/ID` and the like."""
+    noted = standing.facts.get(INTERESTS, {}) if standing is not None else {}
+    if not isinstance(noted, dict):
+        raise TypeError(f"{INTERESTS} must be an object")
+    found = noted.get(str(approval.facts.get("release", "")), [])
+    return frozenset(map(str, found)) if isinstance(found, list) else frozenset()
 
 
 def _separated(case: Case) -> Finding:

@@ -236,7 +236,7 @@ def _unpacked(content: bytes, name: str) -> dict[str, Any]:
             wanted = sorted(n for n in parts if n.startswith("samples/") and n.endswith(".json"))
             header = _object(_part(archive, content, parts["header.json"], name), name)
             samples = [_object(_part(archive, content, parts[n], name), name) for n in wanted]
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as broken:
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as broken:  # the last: a packing zipfile does not know
         raise _wrong(name, f"it cannot be unpacked: {broken}") from None
     return {**header, "samples": samples}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bedplate.kernel.approval import MAY_DECIDE, Stage
+from bedplate.kernel.approval import MAY_DECIDE, Body, Stage
 
 from .competence import competences, lacking, owed_by
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from bedplate.kernel.approval import Approval
     from bedplate.kernel.model import OperatingModel
 
-BODIES = ("board", "coe", "domain")
+BODIES: tuple[Body, ...] = ("board", "coe", "domain")
 
 
 def structures(model: OperatingModel, now: int) -> list[dict[str, Any]]:
     """List the board, the CoE and each domain: mandate, clock, who sits there from which seat, and who votes."""
     stated: Any = model.sections.get("bodies", {})
-    places = [(body, "") for body in BODIES[:2]] + [("domain", domain) for domain in model.domains]
+    places = [(body, "") for body in BODIES[:2]] + [(BODIES[2], domain) for domain in model.domains]
     return [_structure(model, body, domain, stated.get(body, {}), now) for body, domain in places]
 
 
@@ -83,12 +83,12 @@ def declared(model: OperatingModel) -> list[dict[str, Any]]:
     ]
 
 
-def _structure(model: OperatingModel, body: str, domain: str, stated: Mapping[str, Any], now: int) -> dict[str, Any]:
+def _structure(model: OperatingModel, body: Body, domain: str, stated: Mapping[str, Any], now: int) -> dict[str, Any]:
     members = [
         {"person": p.id, "name": p.name, "seats": [str(s) for s in p.seats if s.body == body and s.domain == domain]}
         for p in model.authority.people.values()
     ]
-    stage = Stage(body, min(MAY_DECIDE[body]))  # type: ignore[arg-type]  # one of the three
+    stage = Stage(body, min(MAY_DECIDE[body]))
     voters = model.authority.voters(stage, domain)
     return {
         "id": f"{body}/{domain}" if domain else body,

@@ -132,8 +132,11 @@ def firings(engine: Engine, subject: str = "") -> list[Firing]:
 def newest(engine: Engine) -> tuple[int, int]:
     """Return the newest events that changed a measure, or what a month came to; -1 where nothing is."""
     with engine.connect() as connection:
-        ends = [connection.execute(select(func.max(x.c.last_seq))).scalar() for x in (value_measure, value_month)]
-    return tuple(-1 if end is None else int(end) for end in ends)  # type: ignore[return-value]  # two
+        measured, month = (
+            connection.execute(select(func.coalesce(func.max(table.c.last_seq), -1))).scalar_one()
+            for table in (value_measure, value_month)
+        )
+        return int(measured), int(month)
 
 
 @dataclass(frozen=True, slots=True)

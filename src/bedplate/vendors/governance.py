@@ -104,7 +104,15 @@ def _relied(standing: Standing, event: Event) -> Standing:
     before = _object(standing, "vendors.releases")
     kept: dict[str, Value] = {**{r: told for r, told in before.items() if r != release}, release: event.data["targets"]}
     told = {**_object(standing, "vendors.known"), **known}
-    return standing.with_facts(vendors__releases=dict(list(kept.items())[-REMEMBERED:]), vendors__known=told)
+    kept = dict(list(kept.items())[-REMEMBERED:])
+    # Whoever declared an interest in a vendor does not vote about what rests on it.
+    supplied: dict[str, Value] = {r: [f"vendor/{name}" for name in _suppliers(rows)] for r, rows in kept.items()}
+    return standing.with_facts(vendors__releases=kept, vendors__known=told, kernel__interests=supplied)
+
+
+def _suppliers(rows: Value) -> list[str]:
+    listed = [row for row in rows if isinstance(row, list)] if isinstance(rows, list) else []
+    return sorted({str(name) for row in listed for name in row[2:]})
 
 
 def _noted(standing: Standing, event: Event) -> Standing:
