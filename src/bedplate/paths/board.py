@@ -12,7 +12,7 @@ from bedplate.kernel.clock import DAY, rfc3339
 from bedplate.kernel.event import unseal
 from bedplate.portfolio.views import use_cases
 from bedplate.store import tables as t
-from bedplate.store.reads import read_approval, read_blob
+from bedplate.store.reads import read_approvals, read_blob
 
 from . import returns
 
@@ -69,8 +69,8 @@ def pack(
 def _waiting(connection: Connection) -> list[Approval]:
     """Return the approvals that wait for the board."""
     query = select(t.approval.c.id).where(t.approval.c.state == "asked").order_by(t.approval.c.expires).limit(WAITING)
-    found = [read_approval(connection, name) for name in connection.execute(query).scalars().all()]
-    return [a for a in found if a is not None and any(stage.body == BODY for _, stage, _ in a.missing())]
+    found = read_approvals(connection, connection.execute(query).scalars().all())
+    return [a for a in found if any(stage.body == BODY for _, stage, _ in a.missing())]
 
 
 def _decision(approval: Approval, now: int, titles: Mapping[str, str]) -> dict[str, Any]:
