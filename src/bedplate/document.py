@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bedplate.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pydantic import BaseModel
 
 Schema = TypeVar("Schema", bound="BaseModel")
+NAMES = {  # the patterns of names, in words
+    r"^[a-z][a-z0-9-]{1,62}$": "2 to 63 small letters, digits and hyphens, a letter first",
+    r"^[a-z][a-z0-9.-]{0,62}$": "1 to 63 small letters, digits, dots and hyphens, a letter first",
+}
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 
@@ -64,7 +68,7 @@ class Document:
 
     def _from_pydantic(self, error: dict[str, Any], schema: type[BaseModel]) -> Complaint:
         path = [part for part in error["loc"] if isinstance(part, int) or not part.startswith("function-")]
-        message = str(error["msg"]).removeprefix("Value error, ")
+        message = in_words(error)
         if error["type"] == "extra_forbidden":
             message = f"unknown key; known here: {', '.join(_known(schema, path[:-1])) or 'none'}"
         elif error["type"] == "missing":
@@ -86,6 +90,19 @@ class Document:
             except (AttributeError, KeyError, IndexError, TypeError):
                 break
         return line, column
+
+
+def in_words(error: Mapping[str, Any]) -> str:
+    """Say what pydantic found wrong as people would; what it says itself where that is clear."""
+    match error["type"]:
+        case "string_pattern_mismatch":
+            pattern = str(error["ctx"]["pattern"])
+            return f"is not written as it must be: {NAMES.get(pattern, f'it fits {pattern}')}"
+        case "string_too_long" | "string_too_short":
+            least, most = error["ctx"].get("min_length"), error["ctx"].get("max_length")
+            return f"has at most {most} characters" if most else f"has {least} characters or more"
+        case _:
+            return str(error["msg"]).removeprefix("Value error, ")
 
 
 def parse(text: str | bytes, name: str) -> Document:

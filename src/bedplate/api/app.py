@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
 import bedplate
+from bedplate.document import in_words
 from bedplate.errors import BedplateError, InvalidInput, TooMany
 from bedplate.installation import Installation
 from bedplate.status import status_of
@@ -139,18 +140,8 @@ def _invalid(_request: Request, error: Exception) -> JSONResponse:
 
 
 def _in_words(error: Any) -> str:  # noqa: ANN401  what pydantic found, a mapping
-    where, message = ".".join(map(str, error["loc"][1:] or error["loc"])), str(error["msg"])
-    match error["type"]:
-        case "string_pattern_mismatch":
-            message = "is not written as it must be (small letters, digits and hyphens, where it is a name)"
-        case "string_too_long" | "string_too_short":
-            limits = error["ctx"]
-            most = limits.get("max_length")
-            message = f"has at most {most} characters" if most else "must not be empty"
-        case "missing":
-            message = "is needed"
-        case "extra_forbidden":
-            message = "is not known here"
+    where = ".".join(map(str, error["loc"][1:] or error["loc"]))
+    message = {"missing": "is needed", "extra_forbidden": "is not known here"}.get(error["type"]) or in_words(error)
     given = error.get("input")
     shown = f" {given[:60]!r}" if isinstance(given, str) and error["type"] != "missing" else ""
     return f"{where}{shown} {message[:1].lower()}{message[1:]}"

@@ -22,12 +22,12 @@ from bedplate.people.reach import Reach, reach
 from bedplate.releases.gate import evaluate
 from bedplate.releases.governance import GO_LIVE
 from bedplate.store import tables as t
-from bedplate.store.reads import read_approval, read_evidence
+from bedplate.store.reads import read_approvals, read_evidence
 
 from .replay import AT_ONCE, RATED, Player, Replay, use_case_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from sqlalchemy import Connection, Engine
 
@@ -149,11 +149,9 @@ def _standings(connection: Connection) -> list[Standing]:
     return [from_plain(json.loads(body)) for body in connection.execute(query).scalars()]
 
 
-def _open(connection: Connection) -> Iterable[Approval]:
+def _open(connection: Connection) -> list[Approval]:
     query = select(t.approval.c.id).where(t.approval.c.state.in_(("asked", "granted"))).order_by(t.approval.c.asked_at)
-    for approval in connection.execute(query).scalars().all():
-        if (found := read_approval(connection, approval)) is not None:
-            yield found
+    return read_approvals(connection, connection.execute(query).scalars().all())
 
 
 def _moved(ground: Ground, standings: list[Standing], after: OperatingModel) -> list[Moved]:
