@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
+from bedplate.kernel.clock import SECOND
 from bedplate.paths import board as packs
 from bedplate.paths.pdf import pdf
 
@@ -15,6 +16,7 @@ from .visit import Page, Visit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+MINUTE = 60 * SECOND
 DAYS, MOST = 30, 366
 SPANS = (7, 30, 90)
 
@@ -34,7 +36,10 @@ def pack(visit: Visit) -> Response:
 
 def _told(visit: Visit) -> tuple[int, Mapping[str, Any]]:
     days = min(MOST, visit.number("days", 0) or DAYS)
-    return days, packs.pack(visit.at.engine, visit.at.model(), visit.at.clock(), days, readable(visit))
+    at, seen = visit.at, readable(visit)
+    of = (at.ledger.size(), days, None if seen is None else tuple(sorted(seen)))
+    told = visit.worked_out("board", of, MINUTE, lambda: packs.pack(at.engine, at.model(), at.clock(), days, seen))
+    return days, told
 
 
 WAYS = (

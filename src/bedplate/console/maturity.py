@@ -25,8 +25,7 @@ def maturity(visit: Visit) -> Response:
     model = at.model()
     if model is None:
         raise Denied("no operating model is in force", hint="bedplate apply operating-model.yaml")
-    name = f"maturity/{model.digest}"
-    found = visit.worked_out(name, MINUTE, lambda: computed(at.engine, at.calls, model, at.clock()))
+    found = visit.worked_out("maturity", model.digest, MINUTE, lambda: computed(at.engine, at.calls, model, at.clock()))
     following = stage_file(found.stage.following) if found.stage.following else None
     return visit.show("maturity.html", found=found, stages=STAGES, following=following, tags=TAGS, place=_place)
 

@@ -49,7 +49,7 @@ class Console:
     viewers: Viewers
     opened: int
     checked: Checked | None = None
-    lately: dict[str, tuple[int, Any]] = field(default_factory=dict)  # what was worked out not long ago, and when
+    lately: dict[str, tuple[int, object, Any]] = field(default_factory=dict)  # what was worked out, when and of what
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +73,13 @@ class Visit:
             raise Unauthenticated("sign in first", hint="open /sign-in")
         return self.me.person
 
-    def worked_out(self, name: str, keep: int, work: Callable[[], Any]) -> Any:  # noqa: ANN401  whatever it was
-        """Return what costs much to work out: what is known, if it is no older than `keep`, in microseconds."""
-        at, known = self.console.lately.get(name, (0, None))
+    def worked_out(self, name: str, of: object, keep: int, work: Callable[[], Any]) -> Any:  # noqa: ANN401  whatever it was
+        """Return what costs much to work out: what is known, if it was made `of` the same and within `keep`, µs."""
+        at, same, known = self.console.lately.get(name, (0, None, None))
         now = self.at.clock()
-        if not at or not 0 <= now - at < keep:
+        if not at or same != of or not 0 <= now - at < keep:
             known = work()
-            self.console.lately[name] = (now, known)
+            self.console.lately[name] = (now, of, known)
         return known
 
     @property

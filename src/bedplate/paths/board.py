@@ -114,7 +114,7 @@ def _tier_changes(connection: Connection, accepted: Sequence[Event]) -> list[dic
     for event in accepted:
         before = (
             select(t.event.c.entry)
-            .where(t.event.c.stream == event.stream, t.event.c.kind == event.kind, t.event.c.seq < event.seq)
+            .where(t.event.c.stream == event.stream, t.event.c.version < event.version, t.event.c.kind == event.kind)
             .order_by(t.event.c.version.desc())
             .limit(1)
         )
