@@ -147,7 +147,7 @@ def test_a_variable_that_is_not_set_stops_the_start() -> None:
 @pytest.mark.parametrize(
     ("keys", "says"),
     [
-        ({"name": "One"}, "pattern"),
+        ({"name": "One"}, "small letters"),
         ({"name": "embedded"}, "means something else"),
         ({"name": "default"}, None),
         ({"shape": "cohere"}, "'openai', 'anthropic' or 'azure'"),

@@ -82,7 +82,7 @@ def spec(model: str) -> UseCaseFile:
     [
         ("{name: m, fallbacks: [{name: m}]}", "asked already"),
         ("{name: m, fallbacks: [{name: n}, {name: n, upstream: default}]}", "asked already"),
-        ("{name: m, upstream: Not-An-Id}", "pattern"),
+        ("{name: m, upstream: Not-An-Id}", "small letters"),
         ("{name: m, fallbacks: [" + ", ".join(f"{{name: n{i}}}" for i in range(6)) + "]}", "at most 5"),
     ],
 )

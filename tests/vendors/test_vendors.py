@@ -189,7 +189,7 @@ def test_an_interest_in_a_vendor_bars_from_deciding_about_what_rests_on_it(house
     registered(house)
     subject = house.accepted()
     digest, number = house.built(subject)
-    relies(house, subject, digest, Target(NORTH, "northlight-2", "north"))
+    relies(house, subject, digest, Target(NORTH, "northlight-2", ("north",)))
     asked = house.asked(lambda: go_live(house.governor, "leo.fischer", subject, digest, number))
     with pytest.raises(Denied, match=r"declared a conflict of interest about vendor/northlight: her brother's firm"):
         house.vote("hanna.osei", asked)

@@ -70,7 +70,8 @@ def costs(visit: Visit) -> Response:
         return name if name == OTHERS else titles.get(name, name) if stack == "use-case" else domains.get(name, name)
 
     bars = budget_bars(visit, limits)
-    agreed, live = prices(visit, seen)
+    agreed, priced = prices(visit, seen)
+    live = sorted((one for one in priced if mine(one[0])), key=_unpriced_first)
     return visit.show(
         "cost.html",
         by=by,
@@ -100,7 +101,8 @@ def costs(visit: Visit) -> Response:
         owed=_owed(visit, first, last, seen, subject),
         opened=_opened(visit, mine),
         agreed=agreed,
-        live=live,
+        live=live[:PAGE],
+        more_live=max(0, len(live) - PAGE),
         window=WINDOW,
     )
 
@@ -158,6 +160,10 @@ def _owed(
             rows[str(row["team"])].append({**row, "cost_nano": nano(str(row["cost_usd"]))})
     teams = cost.costs(visit.at.engine, "team", first, last, subject=subject, domains=seen)
     return [(team, rows[team.name]) for team in teams]
+
+
+def _unpriced_first(one: tuple[str, str, Price]) -> bool:
+    return one[2].known
 
 
 def _opened(visit: Visit, mine: Callable[[str], bool]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bedplate.errors import BedplateError, InvalidInput
+from bedplate.kernel.clock import SECOND
 from bedplate.models import redteam, views
 from bedplate.models.compare import MILLION, Comparison
 from bedplate.models.compare import compare as compared
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 PURPOSES = ("evals", "red-team", "trial", "import")
 RED_TEAM, TRIAL, IMPORT = PURPOSES[1:]
 SHOWS = ("all", "failed", "passed", "refused")
+
+
+MINUTE = 60 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,11 @@ def overview(visit: Visit) -> Response:
     """List use cases, each with its newest run of its own suite, and of the red team; first those that are live."""
     cases = sorted(portfolio.use_cases(visit.at.engine), key=_live_first)
     page = visit.number("page", 1)
-    shown = [(case, newest(visit, case), newest(visit, case, RED_TEAM)) for case in _page(cases, page)]
+    listed = _page(cases, page)
+    of = (visit.at.ledger.size(), page)  # nothing else says anything about runs
+    shown = visit.worked_out(
+        "evals", of, MINUTE, lambda: [(c, newest(visit, c), newest(visit, c, RED_TEAM)) for c in listed]
+    )
     pages = max(1, -(-len(cases) // PAGE))
     return visit.show("evals.html", cases=shown, page=page, pages=pages)
 

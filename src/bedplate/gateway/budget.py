@@ -163,7 +163,8 @@ class Budgets:
     def held(self, subject: str) -> tuple[int, int]:
         """Return the tokens and nano-dollars that are reserved and not settled, over all processes."""
         own = self._rows.get(subject) or self._row(subject, Counted())
-        self._look(own)
+        if own.seen != self._map[:]:
+            self._look(own)
         found = [file.held(row) for file, row in own.others]
         return own.held_tokens + sum(t for t, _ in found), own.held_nano + sum(n for _, n in found)
 
