@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+import bedplate.agents.governance as agents_governance
+import bedplate.agents.tables as agents_tables
 import bedplate.data.governance as data_governance
 import bedplate.data.tables as data_tables
 import bedplate.evidence.governance as evidence_governance
@@ -35,8 +37,16 @@ import bedplate.shadow.governance as shadow_governance
 import bedplate.shadow.tables as shadow_tables
 import bedplate.vendors.governance as vendors_governance
 import bedplate.vendors.tables as vendors_tables
+from bedplate.agents.actions import carry_out_lift, carry_out_window
+from bedplate.agents.door import AgentDoor
+from bedplate.agents.door import Parts as AgentParts
+from bedplate.agents.human import People
+from bedplate.agents.record import ActRecorder
+from bedplate.agents.runstore import RunStore
+from bedplate.agents.token import Mint
+from bedplate.agents.watch import Watch
 from bedplate.data.index import Index
-from bedplate.errors import BedplateError, Conflict, InvalidInput, NeedsApproval, Tampered
+from bedplate.errors import BedplateError, Conflict, InvalidInput, NeedsApproval, NotFound, Tampered
 from bedplate.evidence.audit import audit
 from bedplate.evidence.views import events
 from bedplate.gateway.actions import give_held, pass_held
@@ -88,6 +98,7 @@ from bedplate.store.ledger import SqlLedger
 from bedplate.store.migrate import migrate, migrate_apart
 from bedplate.store.note import SigningKey, VerifierKey
 from bedplate.store.projector import Projector
+from bedplate.store.reads import read_approval
 from bedplate.store.vault import Vault
 from bedplate.store.witness import Witness
 
@@ -97,7 +108,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from bedplate.config import Settings
+    from bedplate.gateway.call import Trace
     from bedplate.gateway.metrics import Reading
+    from bedplate.gateway.telemetry import Pump
+    from bedplate.kernel.approval import Approval
     from bedplate.kernel.clock import Clock
     from bedplate.store.tables import Projection
 
@@ -109,6 +123,7 @@ MANIFESTS: tuple[Manifest, ...] = (
     models_governance.MANIFEST,
     releases_governance.MANIFEST,
     gateway_governance.MANIFEST,
+    agents_governance.MANIFEST,
     incidents_governance.MANIFEST,
     evidence_governance.MANIFEST,
     paths_governance.MANIFEST,
@@ -123,6 +138,7 @@ PROJECTIONS: tuple[Projection, ...] = (
     models_tables.PROJECTION,
     releases_tables.PROJECTION,
     gateway_tables.PROJECTION,
+    agents_tables.PROJECTION,
     incidents_tables.PROJECTION,
     evidence_tables.PROJECTION,
     paths_tables.PROJECTION,
@@ -168,6 +184,9 @@ def open_governor(ledger: SqlLedger, declared: Catalogue, clock: Clock, identiti
             releases_governance.GO_LIVE.name: carry_out_live,
             incidents_governance.RESUME.name: carry_out_resume,
             paths_governance.PUBLISH.name: carry_out_publish,
+            agents_governance.LIFT.name: carry_out_lift,
+            agents_governance.LIFT_ALL.name: carry_out_lift,
+            agents_governance.OPEN_WINDOW.name: carry_out_window,
         }
     )
     return governor
@@ -200,10 +219,12 @@ def open_installation(settings: Settings, clock: Clock = wall_clock, *, apart: b
         lambda name: urls.get(name, ""),
         content=settings.export_content,
     )
-    recorder = JournalRecorder(journal, vault, clock, pump.finished)
+    runs = RunStore(settings.data / "agents", journal.shard, clock)
+    strangers = Strangers(clock)
+    agents = _agents(settings, engine, governor, declared, follower, runs, journal, vault, calls, strangers, identities)
+    recorder = JournalRecorder(journal, vault, clock, _Told(pump, agents).finished)
     budgets = Budgets(settings.data / "budget", journal.shard, lambda shard: usage.counted(shard, clock()))
     agreeing = _Agreeing(governor, follower, calls)
-    strangers = Strangers(clock)
     door = Door(
         Parts(
             follower=follower,
@@ -241,6 +262,8 @@ def open_installation(settings: Settings, clock: Clock = wall_clock, *, apart: b
         calls=calls,
         follower=follower,
         door=door,
+        agents=agents,
+        runs=runs,
         workshop=Workshop(governor, engine, door, indexes, _offers(supply, upstreams)),
         upstreams=upstreams,
         supply=supply,
@@ -257,6 +280,76 @@ def open_installation(settings: Settings, clock: Clock = wall_clock, *, apart: b
         witness_key=witness_key,
         faults=faults,
     )
+
+
+def _agents(
+    settings: Settings,
+    engine: Engine,
+    governor: Governor,
+    declared: Catalogue,
+    follower: Follower,
+    runs: RunStore,
+    journal: Journal,
+    vault: Vault,
+    calls: Calls,
+    strangers: Strangers,
+    identities: Identities,
+) -> AgentDoor:
+    """Build the door of agents."""
+    clock = governor.clock
+    recorder = ActRecorder(journal, vault, clock)
+
+    def approval(name: str) -> Approval:
+        with engine.connect() as connection:
+            found = read_approval(connection, name)
+        if found is None:
+            raise NotFound(f"there is no {name}", hint="list them: bedplate approvals")
+        return found
+
+    def content(name: str) -> dict[str, Any] | None:
+        try:
+            return calls.content(name)
+        except NotFound:
+            return None
+
+    mint = Mint(settings.data / "keys" / "agents")
+    return AgentDoor(
+        AgentParts(
+            sight=follower,
+            store=runs,
+            recorder=recorder,
+            people=People(engine, governor, recorder, approval, content, clock),
+            watch=Watch(runs, governor, follower),
+            mint=mint,
+            controls=tuple(declared.controls.values()),
+            clock=clock,
+            identify=identities.next,
+            content=content,
+            salt=mint.salt,
+            noticed=strangers.note,
+        )
+    )
+
+
+class _Told:
+    """Hands finished calls on: to telemetry, and to the run of the agent that made them."""
+
+    def __init__(self, pump: Pump, agents: AgentDoor) -> None:
+        self._pump = pump
+        self._agents = agents
+
+    def finished(self, trace: Trace, kind: str, content: Mapping[str, Any] | None = None) -> None:
+        self._pump.finished(trace, kind, content)
+        if trace.run and kind != "call.intent":
+            self._agents.called(
+                trace.subject,
+                trace.agent,
+                trace.run,
+                call=trace.id,
+                model=trace.model,
+                cost_nano=trace.cost_nano,
+                latency_us=trace.latency_us,
+            )
 
 
 def signing_key(data: Path) -> SigningKey:

@@ -21,6 +21,8 @@ from bedplate.store.reads import read_approval, read_approvals
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bedplate.agents.door import AgentDoor
+    from bedplate.agents.runstore import RunStore
     from bedplate.config import Settings
     from bedplate.gateway.budget import Budgets
     from bedplate.gateway.door import Door
@@ -93,6 +95,8 @@ class Installation:
     calls: Calls
     follower: Follower
     door: Door
+    agents: AgentDoor
+    runs: RunStore
     workshop: Workshop
     upstreams: Mapping[str, Upstream]
     supply: Supply
@@ -188,6 +192,8 @@ class Installation:
         for upstream in self.upstreams.values():
             await upstream.close()
         self.journal.close()
+        self.agents.parts.watch.breakers.close_file()
+        self.runs.close()
         self.budgets.close()
         self.calls.close()
         self.vault.close()

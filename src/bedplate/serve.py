@@ -8,6 +8,7 @@ import gc
 import logging
 import threading
 from contextlib import asynccontextmanager, suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -16,6 +17,7 @@ from starlette.routing import Mount, Route
 
 from bedplate import logs
 from bedplate.api.access import METADATA, Access
+from bedplate.api.agents import ROOT, Agents
 from bedplate.api.chat import Chat
 from bedplate.api.traces import Traces
 from bedplate.bootstrap import open_installation
@@ -25,7 +27,7 @@ from bedplate.gateway.metrics import CONTENT_TYPE
 from bedplate.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -42,12 +44,22 @@ class Front:
     `door` is what `api.protocol` serves without coming through here.
     """
 
-    def __init__(self, chat: ASGIApp, traces: ASGIApp, access: ASGIApp, rest: ASGIApp, door: Door) -> None:
+    def __init__(
+        self,
+        chat: ASGIApp,
+        traces: ASGIApp,
+        access: ASGIApp,
+        rest: ASGIApp,
+        door: Door,
+        beside: Mapping[str, ASGIApp] = MappingProxyType({}),
+    ) -> None:
+        """Take what answers; `beside` is what else is not of pages and API, by how its paths begin."""
         self.door = door
         self._chat = chat
         self._traces = traces
         self._access = access
         self._rest = rest
+        self._beside = tuple(beside.items())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Dispatch one connection."""
@@ -59,7 +71,8 @@ class Front:
         elif path.startswith("/access/") or path == METADATA:
             await self._access(scope, receive, send)
         else:
-            await self._rest(scope, receive, send)
+            app = next((app for prefix, app in self._beside if path.startswith(prefix)), self._rest)
+            await app(scope, receive, send)
 
 
 class _Governance:
@@ -133,7 +146,14 @@ def create_for(at: Installation, *, alone: bool = False) -> Front:
         ],
         lifespan=running,
     )
-    return Front(Chat(at), Traces(at.observer, at.metrics.came_in), Access(at.door), rest, at.door)
+    return Front(
+        Chat(at),
+        Traces(at.observer, at.metrics.came_in),
+        Access(at.door),
+        rest,
+        at.door,
+        {f"{ROOT}/": Agents(at.agents)},
+    )
 
 
 def _settle() -> None:

@@ -155,10 +155,14 @@ class MemoryTransaction:
         """Return how many subjects are live beside this one."""
         return sum(s.stage == "live" and subject != beside for subject, s in self._state.standings.items())
 
-    def approvals(self, subject: str, action: str) -> Sequence[Approval]:
+    def approvals(self, subject: str, action: str, digest: str = "") -> Sequence[Approval]:
         """Return the asked or granted approvals of this subject and action, newest first."""
         found = [a for a in self._waiting() if a.subject == subject and a.action == action]
-        return found[::-1]
+        return [a for a in found if digest in {"", a.digest}][::-1]
+
+    def waiting(self, subject: str, action: str) -> int:
+        """Count the asked or granted approvals of this subject and action."""
+        return len(self.approvals(subject, action))
 
     def overdue(self, now: int) -> Sequence[Approval]:
         """Return the asked or granted approvals whose time is over."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -215,7 +215,56 @@ class NewKey(Sent):
     """Ask for a key of a use case."""
 
     label: Name
+    agent: Annotated[str, Field(pattern=r"^$|^[a-z][a-z0-9-]{1,62}$", description="An agent's own key.")] = ""
     days: Annotated[int, Field(ge=1, le=366)] = 90
+
+
+class Stopped(Sent):
+    """Stop an agent, or with none named all agents and calls of a use case; or let it go on."""
+
+    agent: Annotated[str, Field(pattern=r"^$|^[a-z][a-z0-9-]{1,62}$")] = ""
+    reason: Annotated[str, Field(min_length=1, max_length=4_000)]
+
+
+class Edited(Sent):
+    """Other arguments for an action that waits."""
+
+    arguments: Annotated[dict[str, Any], Field(max_length=1_000)]
+    reason: Annotated[str, Field(min_length=1, max_length=4_000)]
+
+
+class Answered(Sent):
+    """What the agent is told in the tool's place."""
+
+    answer: Annotated[str, Field(min_length=1, max_length=100_000)]
+    reason: Text = ""
+
+
+class Concluded(Sent):
+    """What became of an action of which nobody knew it, and how you know."""
+
+    state: Literal["ok", "error"]
+    reason: Annotated[str, Field(min_length=1, max_length=4_000)]
+
+
+class BreakerClosed(Sent):
+    """Which breaker is closed, and why things may go on."""
+
+    scope: Annotated[str, Field(min_length=3, max_length=400)]
+    reason: Annotated[str, Field(min_length=1, max_length=4_000)]
+
+
+class Window(Sent):
+    """What an agent may do without asking, until the end of a day. Amounts in micro-units; 0: no bound."""
+
+    agent: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
+    tool: Name
+    amount_micro: Annotated[int, Field(ge=0, le=MOST_WHOLE, description="Of one action.")] = 0
+    total_micro: Annotated[int, Field(ge=0, le=MOST_WHOLE, description="Of all of them.")] = 0
+    unit: Annotated[str, Field(max_length=20)] = ""
+    counterparties: Annotated[list[Name], Field(max_length=200, description="Empty: any.")] = []
+    count: Annotated[int, Field(ge=0, le=1_000_000, description="How many actions.")] = 0
+    until: Annotated[str, Field(max_length=10, description="A day such as 2026-12-31.")]
 
 
 class Attached(Sent):

@@ -46,6 +46,10 @@ def operations(harbour: Harbour) -> list[tuple[str, str]]:
 def filled(path: str) -> str:
     for name, value in (
         ("{name}", HR),
+        ("{window}", "0" * 12),
+        ("{run}", "x"),
+        ("{action}", "0" * 36),
+        ("{approval}", "0" * 36),
         ("{person}", "mara.quinn"),
         ("{seen}", "0" * 12),
         ("{approval_id}", "x"),
@@ -204,6 +208,11 @@ def test_the_owner_of_another_domain_touches_nothing(harbour: Harbour) -> None:
         "harm": {"title": "t"},
         "aliases": ALIAS,
         "renew": WHY,
+        "stop": WHY,
+        "lift": WHY,
+        "close": {**WHY, "scope": "agent/x"},
+        "windows": {"agent": "payer", "tool": "bank/pay", "until": "2026-12-31"},
+        "shut": WHY,
         "value": {"period": "2026-10", "value": "5"},
     }
     assert {p.rpartition("/")[2] for _, p in known} == set(bodies)

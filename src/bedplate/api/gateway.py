@@ -28,9 +28,8 @@ def issue(at: At, me: Me, name: Id, body: NewKey) -> dict[str, str]:
     """Issue a key for a use case; its text is in this answer and nowhere else."""
     token = mint("k")
     subject = f"usecase/{name}"
-    actions.issue_key(
-        at.governor, me.person, subject, key=token.id, digest=token.digest, label=body.label, days=body.days
-    )
+    named = {"key": token.id, "digest": token.digest, "label": body.label, "agent": body.agent}
+    actions.issue_key(at.governor, me.person, subject, **named, days=body.days)
     at.follower.look()
     return {"id": token.id, "key": token.text, "use_case": name}
 

@@ -24,10 +24,11 @@ def issue(
     *,
     label: Annotated[str, Parameter(help="What the key is for.")],
     days: Annotated[int, Parameter(help="How long it works.")] = 90,
+    agent: Annotated[str, Parameter(help="The agent whose own it is.")] = "",
     server: Server = THERE,
 ) -> int:
     """Issue a key. Its text is shown once."""
-    told = server.client().issue_key(use_case, label, days)
+    told = server.client().issue_key(use_case, label, days, agent)
 
     def text() -> None:
         fields({"key": told["key"], "id": told["id"], "base URL": f"{server.address}/v1"})

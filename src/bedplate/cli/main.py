@@ -27,6 +27,7 @@ from bedplate.errors import (
 from . import (
     approvals,
     bodies,
+    agents,
     change,
     content,
     contracts,
@@ -143,6 +144,14 @@ _COMMANDS: Mapping[str, tuple[Any, ...]] = {
         value.value_app,
         value.board_app,
         flow.flow_app,
+    ),
+    "Agents": (
+        agents.agents,
+        agents.runs,
+        agents.actions_app,
+        agents.stop,
+        agents.breakers_app,
+        agents.window_app,
     ),
     "Prove": (evidence.prove, evidence.verify, evidence.keys),
 }

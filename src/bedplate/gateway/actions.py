@@ -23,13 +23,16 @@ MAX_TOLD = 50  # reasons of a refusal: it is an event, and has its bounds
 MAX_CONTRACTS = 100  # named in the event; every line names its own in the kept file
 
 
-def issue_key(governor: Governor, by: str, subject: str, *, key: str, digest: str, label: str, days: int) -> None:
-    """Record a key for a use case. The caller made it and shows its text once; only the digest comes here."""
+def issue_key(
+    governor: Governor, by: str, subject: str, *, key: str, digest: str, label: str, days: int, agent: str = ""
+) -> None:
+    """Record a key for a use case, or for one of its agents. The caller made it and shows its text once; only the digest comes here."""
     if not 1 <= days <= MAX_DAYS:
         raise InvalidInput(f"a key lives 1 to {MAX_DAYS} days")
     with governor.act(by, ISSUE_KEY, subject, facts={"label": label, "days": days}) as act:
         expires = governor.clock() + days * DAY
-        act.record("gateway.key.issued", {"key": key, "digest": digest, "label": label, "expires": expires})
+        told: dict[str, Value] = {"key": key, "digest": digest, "label": label, "expires": expires, "agent": agent}
+        act.record("gateway.key.issued", told)
 
 
 def pass_held(governor: Governor, by: str, subject: str, facts: dict[str, Value]) -> None:

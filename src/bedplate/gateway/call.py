@@ -98,6 +98,8 @@ class Trace:
     prompt_id: str = ""
     prompt_version: str = ""
     answer_of: str = ""  # the call whose held answer this one got
+    agent: str = ""  # who made it, where an agent's key was used
+    run: str = ""  # of that agent
     # Not on record:
     finish: str = ""  # why the answer ended, as the upstream says
     answered_by: str = ""  # the model that the upstream says answered
@@ -196,6 +198,7 @@ def entry(trace: Trace, kind: str, ended: int, sealed: dict[str, Value]) -> byte
     """
     return _encode(
         {  # in the order of their names
+            "agent": trace.agent,
             "answer_of": trace.answer_of,
             "answer_sha256": sha256(trace.answer.encode()),
             "attempts": trace.attempts,
@@ -223,6 +226,7 @@ def entry(trace: Trace, kind: str, ended: int, sealed: dict[str, Value]) -> byte
             "release": trace.release,
             "request_sha256": trace.request_sha256,
             "route": trace.route,
+            "run": trace.run,
             "rung": trace.rung,
             "sampled": int(trace.sampled),
             "started": rfc3339(trace.started),

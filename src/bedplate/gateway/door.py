@@ -73,6 +73,9 @@ class Door:
         passed = tuple([pair for pair in headers if pair[0] in PASSED])
         trace.traceparent = next((v for k, v in headers if k == b"traceparent"), b"").decode("latin-1")
         trace.prompt_id = next((v for k, v in headers if k == b"x-bedplate-prompt"), b"")[:200].decode("latin-1")
+        if key.agent:
+            trace.agent = key.agent
+            trace.run = next((v for k, v in headers if k == b"x-bedplate-run"), b"")[:100].decode("latin-1")
         if onward := self._p.onward(trace.id, trace.traceparent) or trace.traceparent:
             passed += ((b"traceparent", onward.encode()),)
         return await self._answered(snapshot, recipe, CALL, trace, dialect, content, passed)
@@ -319,6 +322,8 @@ class Door:
             "calls_budget": recipe.calls_per_day if recipe else 0,
             "tokens_budget": recipe.tokens_per_day if recipe else 0,
             "index": recipe.index if recipe else "",
+            "agent": trace.agent,
+            "halted": snapshot.halted,
         }
         attempt = Attempt(action, trace.key, trace.subject, facts)
         case = Case(attempt, trace.started, snapshot.model, standing, age=self._p.follower.age)

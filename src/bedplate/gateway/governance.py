@@ -61,6 +61,7 @@ READ_UPSTREAMS = Action(
 )
 
 LIVE = (CALL.name, CANARY.name)
+STOPPED = "agents.stopped"  # the fact, of the plane of agents: by scope, "*" or an agent, why it is stopped
 UNPROVEN = "gateway.unproven"  # the fact: which of its controls let their last synthetic violation pass
 PRICES = "prices"  # the stream of what was agreed with providers
 
@@ -85,6 +86,14 @@ def _fresh(case: Case) -> Finding:
             "the database does not answer this process: see /readyz",
         )
     return Pass()
+
+
+def _not_stopped(case: Case) -> Finding:
+    facts, held = case.attempt.facts, _standing(case).facts.get(STOPPED, {})
+    if not isinstance(held, dict):
+        raise TypeError(f"{STOPPED} is an object")
+    why = str(facts.get("halted", "") or held.get("*", "") or held.get(str(facts.get("agent", "")), ""))
+    return Fail(f"stopped: {why}", "it goes on once the stop is lifted: bedplate stop --lift") if why else Pass()
 
 
 def _not_suspended(case: Case) -> Finding:
@@ -235,6 +244,7 @@ def _violation() -> Case:
         "calls_budget": 1,
         "tokens_budget": 1,
         "index": "canary",
+        "halted": "canary",
     }
     standing = Standing("usecase/canary", tier=1, stage="accepted", suspended="canary", rung=Rung.OFF, release="canary")
     standing = replace(
@@ -267,6 +277,14 @@ MANIFEST = Manifest(
             "call",
             "What the call is judged against is no older than the tier allows.",
             _fresh,
+            _violation,
+            always=True,
+        ),
+        Control(
+            "not-stopped",
+            "call",
+            "Neither it nor the agent that asks is stopped.",
+            _not_stopped,
             _violation,
             always=True,
         ),
@@ -350,7 +368,7 @@ MANIFEST = Manifest(
         ),
         Kind(
             "gateway.key.issued",
-            {"key": "text", "digest": "text", "label": "text", "expires": "int"},
+            {"key": "text", "digest": "text", "label": "text", "expires": "int", "agent": "text"},
             "A key was made for a use case; the key itself is not recorded.",
         ),
         Kind(

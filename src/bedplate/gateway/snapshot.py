@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bedplate.errors import Unauthenticated
 
@@ -34,6 +34,7 @@ class Key:
     digest: str
     expires: int
     revoked: bool
+    agent: str = ""  # whose it is, where it is an agent's
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,9 @@ class Snapshot:
     standings: Mapping[str, Standing]
     recipes: Mapping[str, Recipe]
     held: Mapping[Question, Held] = field(default_factory=dict)
+    charters: Mapping[str, Any] = field(default_factory=dict)  # of agents, by subject: theirs to read
+    ids: Mapping[str, Key] = field(default_factory=dict)  # keys by id
+    halted: str = ""  # why every call and action is stopped
 
     def known(self, secret: str, now: int) -> Key:
         """Return a key by its text; `Unauthenticated` if it is unknown or has ended."""
@@ -56,6 +60,10 @@ class Snapshot:
         if key.revoked or now >= key.expires:
             raise Unauthenticated("this key has ended", hint="have another issued: bedplate key issue USE-CASE")
         return key
+
+    def key_by_id(self, name: str) -> Key | None:
+        """Return a key by its id, ended or not."""
+        return self.ids.get(name)
 
     def plan(self, subject: str) -> TierPlan | None:
         """Return what the tier of a use case compiles to; None while it has none."""

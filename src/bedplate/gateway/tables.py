@@ -23,6 +23,7 @@ key = Table(
     Column("issued_at", BigInteger, nullable=False),
     Column("expires", BigInteger, nullable=False),
     Column("revoked_at", BigInteger, nullable=False),
+    Column("agent", Text, nullable=False),  # whose it is; "" where it is for calls only
     Column("last_seq", BigInteger, nullable=False),
 )
 tariff = Table(
@@ -69,6 +70,7 @@ def _issued(connection: Connection, event: Event) -> None:
     data = event.data
     values = {"subject": event.stream, "digest": data["digest"], "label": data["label"], "expires": data["expires"]}
     values |= {"issued_by": event.actor, "issued_at": event.at, "revoked_at": 0, "last_seq": event.seq}
+    values["agent"] = data.get("agent", "")
     upsert(connection, key, {"id": data["key"]}, values)
 
 

@@ -31,6 +31,9 @@ class Action:
     own: bool = False  # everybody may do it to their own `person/ID`, whatever their seats
     stages: Callable[[Case], tuple[Stage, ...]] | None = None
     several: bool = False  # questions about one subject may wait side by side; otherwise the newest voids the others
+    most: int = 20  # of such questions; one more voids the oldest
+    keeps: bool = False  # one more is refused instead: what waits is never voided by what comes
+    lasts: Callable[[Case], int] | None = None  # microseconds until a question expires; else the model's approval_days
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,8 @@ def ballot(
 def _conflict(authority: Authority, approval: Approval, person: str, owners: set[str], matters: frozenset[str]) -> str:
     if person == approval.requester:
         return f"{person} asked for this; nobody approves their own request"
+    if person == approval.facts.get("editor"):
+        return f"{person} changed what is asked; nobody approves their own request"
     if person in owners:
         return f"{person} owns {approval.subject}; an owner never approves their own asset"
     declared = next((i for i in authority.interests if i.person == person and i.about in matters), None)

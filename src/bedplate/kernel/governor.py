@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bedplate.errors import Conflict, Denied, InvalidInput, NeedsApproval, NotFound
+from bedplate.errors import Conflict, Denied, InvalidInput, NeedsApproval, NotFound, TooMany
 
 from .action import Action, Attempt
 from .approval import Approval, Stage, fold
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .manifest import Catalogue
     from .standing import Standing
 
-MAX_WAITING = 20  # questions that wait side by side
 MAX_GLASS = 24 * 3600 * SECOND
 Performer = Callable[["Governor", Approval], None]
 
@@ -177,7 +176,7 @@ class Governor:
 
     def case(self, tx: Transaction, attempt: Attempt) -> Case:
         """Read everything the decision may look at, in this transaction."""
-        fitting = [a for a in tx.approvals(attempt.subject, attempt.action.name) if a.digest == attempt.digest]
+        fitting = tx.approvals(attempt.subject, attempt.action.name, attempt.digest)
         granted = next((a for a in fitting if a.usable(attempt.digest, self.clock())), None)
         founded = tx.in_force()
         origin, source = self._origin(tx, attempt)
@@ -228,12 +227,10 @@ class Governor:
 
     def _ask(self, tx: Transaction, case: Case, ask: Ask, summary: str, authz: Data) -> str:
         attempt, now = case.attempt, case.now
-        waiting = tx.approvals(attempt.subject, attempt.action.name)
-        for approval in waiting:
-            if approval.open(now) and approval.digest == attempt.digest and approval.stages == ask.stages:
+        for approval in tx.approvals(attempt.subject, attempt.action.name, attempt.digest):
+            if approval.open(now) and approval.stages == ask.stages:
                 return approval.id  # the same content was asked before: one question, not two
-        left = waiting[MAX_WAITING - 1 :] if attempt.action.several else waiting
-        drafts = [Draft("kernel.approval.voided", a.id, {"by": attempt.digest}) for a in left]
+        drafts = self._giving_way(tx, attempt)
         new = f"approval/{self.identities.next()}"
         owner = case.standing.owner if case.standing is not None else str(attempt.facts.get("owner", ""))
         days = case.model.approval_days if case.model is not None else 1
@@ -245,13 +242,28 @@ class Governor:
             "owner": owner,
             "domain": case.domain,
             "stages": stages,
-            "expires": now + days * DAY,
+            "expires": now + (days * DAY if attempt.action.lasts is None else attempt.action.lasts(case)),
             "facts": dict(attempt.facts),
             "summary": summary or attempt.action.doc,
         }
         drafts.append(Draft("kernel.approval.asked", new, data))
         tx.append(attempt.actor, drafts, authz=authz)
         return new
+
+    def _giving_way(self, tx: Transaction, attempt: Attempt) -> list[Draft]:
+        """Void what a new question leaves no room for; `TooMany` where what waits is kept."""
+        action = attempt.action
+        if action.keeps:
+            if tx.waiting(attempt.subject, action.name) >= action.most:
+                raise TooMany(
+                    f"{action.most} questions about {attempt.subject} wait for people already",
+                    hint="have them answered: bedplate approvals",
+                    wait_s=60,
+                )
+            return []
+        waiting = tx.approvals(attempt.subject, action.name)
+        left = waiting[action.most - 1 :] if action.several else waiting
+        return [Draft("kernel.approval.voided", a.id, {"by": attempt.digest}) for a in left]
 
     def _votable(self, tx: Transaction, approval_id: str) -> Approval:
         approval = tx.approval(approval_id)

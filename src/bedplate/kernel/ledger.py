@@ -38,8 +38,12 @@ class Transaction(Protocol):
         """Return one approval by id."""
         ...
 
-    def approvals(self, subject: str, action: str) -> Sequence[Approval]:
-        """Return the approvals of this subject and action that are asked or granted, newest first."""
+    def approvals(self, subject: str, action: str, digest: str = "") -> Sequence[Approval]:
+        """Return the approvals of this subject and action that are asked or granted, newest first; of one content."""
+        ...
+
+    def waiting(self, subject: str, action: str) -> int:
+        """Count the approvals of this subject and action that are asked or granted."""
         ...
 
     def overdue(self, now: int) -> Sequence[Approval]:

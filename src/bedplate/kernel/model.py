@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from .event import Value
 
+ACT_MINUTES = 24 * 60  # how long an action waits for people where the tier does not say
 LATER_BUDGETS = ("calls_per_month", "tokens_per_month", "cents_per_day", "cents_per_month", "warn_percent")
 OWN: Mapping[Body, Decides] = {"board": "business-risk", "coe": "technical", "domain": "ownership"}
 # Those that may be left out.
@@ -28,7 +29,7 @@ class TierPlan:
 
     tier: Tier
     name: str
-    approvals: Mapping[str, tuple[Stage, ...]]  # by what is approved: "accept", "release", "resume"
+    approvals: Mapping[str, tuple[Stage, ...]]  # by what is approved: "accept", "release", "resume", "act"
     controls: frozenset[str]
     guardrails: Mapping[str, Value]
     sample_percent: int
@@ -46,6 +47,8 @@ class TierPlan:
     cents_per_day: int = 0  # US cents
     cents_per_month: int = 0
     warn_percent: int = 0
+    act_minutes: int = ACT_MINUTES  # how long a parked action waits, and what was agreed to counts
+    act_escalate_minutes: int = 0  # after which who stands above is told; 0: at half of that time
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +143,17 @@ def _handed(stage: Stage, given: Delegation) -> Stage:
 def _tier(body: Mapping[str, Any]) -> TierPlan:
     if body["record"]["keep_days"] < RETENTION_FLOOR_DAYS:
         raise ValueError(f"tier {body['tier']} keeps records {body['record']['keep_days']} days")
+    approvals = {
+        what: tuple(Stage(cast("Body", s["body"]), cast("Decides", s["decides"]), s["quorum"]) for s in stages)
+        for what, stages in body["approvals"].items()
+    }
+    acts = body.get("acts", {})
     return TierPlan(
         tier=Tier(body["tier"]),
         name=body["name"],
-        approvals={
-            what: tuple(Stage(cast("Body", s["body"]), cast("Decides", s["decides"]), s["quorum"]) for s in stages)
-            for what, stages in body["approvals"].items()
-        },
+        approvals={"act": (Stage("domain", "ownership"),), **approvals},  # models from before there were agents
+        act_minutes=acts.get("expires_minutes", ACT_MINUTES),
+        act_escalate_minutes=acts.get("escalate_minutes", 0),
         controls=frozenset(body["controls"]),
         guardrails=body["guardrails"],
         sample_percent=body["oversight"]["sample_percent"],

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from bedplate.agents.charter import Charter
+from bedplate.agents.stop import ALL, stopped
 from bedplate.errors import BedplateError
 from bedplate.gateway import tables as gateway_tables
 from bedplate.gateway.cost import tariff_in_force
@@ -23,7 +25,7 @@ from bedplate.store.reads import read_approval, read_blob
 from .thread import recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from sqlalchemy import Connection, Engine
 
@@ -62,6 +64,8 @@ class Snapshots:
         self._keys: dict[str, Key] = {}
         self._standings: dict[str, Standing] = {}
         self._recipes: dict[str, Recipe] = {}
+        self._ids: dict[str, Key] = {}
+        self._charters: dict[str, Charter] = {}
         self._held: dict[str, Held] = {}  # by approval
         self._books: dict[str, PromptBook] = {}
 
@@ -84,7 +88,7 @@ class Snapshots:
                 )
             }
             issued = {
-                row.digest: Key(row.id, row.subject, row.digest, row.expires, bool(row.revoked_at))
+                row.digest: Key(row.id, row.subject, row.digest, row.expires, bool(row.revoked_at), row.agent)
                 for row in connection.execute(select(key).where(key.c.last_seq >= since))
             }
             asked = self._asked(connection, since)
@@ -95,7 +99,19 @@ class Snapshots:
         self._follow(recipes)
         held = self._held = asked
         self._size, self._keys, self._standings, self._recipes = size, keys, standings, recipes
-        return Snapshot(size, model, keys, standings, recipes, _questions(held.values()))
+        if issued:
+            self._ids = {key.id: key for key in keys.values()}
+        return Snapshot(
+            size,
+            model,
+            keys,
+            standings,
+            recipes,
+            _questions(held.values()),
+            self._charters,
+            self._ids,
+            halted(standings),
+        )
 
     def _asked(self, connection: Connection, since: int) -> dict[str, Held]:
         """Return the answers that are held, or were not long ago, by the approval about each."""
@@ -114,6 +130,7 @@ class Snapshots:
             if known is not None and known.release == standing.release:
                 continue
             recipes.pop(subject, None)
+            self._charters = {name: c for name, c in self._charters.items() if name != subject}
             if standing.release:
                 try:
                     recipes[subject] = self._recipe(standing.release)
@@ -126,6 +143,9 @@ class Snapshots:
     def _recipe(self, release: str) -> Recipe:
         bundle = releases.bundle(self._engine, release)
         with self._engine.connect() as connection:
+            if bundle.agents:
+                charter = Charter.read(read_blob(connection, bundle.agents))
+                self._charters = {**self._charters, bundle.use_case: charter}
             return recipe(bundle, read_blob(connection, bundle.prompt).decode())
 
     def _follow(self, recipes: dict[str, Recipe]) -> None:
@@ -141,6 +161,11 @@ class Snapshots:
                 known = self._books.get(made.release)
                 books[made.release] = known or prompt_book(self._engine, subject, made.prompts)
         self._books = self._shelf.books = books
+
+
+def halted(standings: Mapping[str, Standing]) -> str:
+    """Say why everything is stopped; "" if it is not."""
+    return stopped(standings.get(ALL))
 
 
 def _questions(held: Iterable[Held]) -> dict[Question, Held]:

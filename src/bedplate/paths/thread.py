@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bedplate.agents.charter import Charter
 from bedplate.data.actions import index_source
 from bedplate.document import parse
 from bedplate.errors import Denied, InvalidInput
@@ -206,6 +207,8 @@ def _bundle(
     prompt = _needed(files, file.prompts.system)
     templates = _templates(file, files)
     kept += [template.content() for template in templates]
+    charter = _chartered(file, files)
+    kept += [charter.content()] if charter is not None else []
     bundle = Bundle(
         use_case=file.subject,
         upstream=primary["upstream"],
@@ -230,8 +233,15 @@ def _bundle(
         embedding=embedding,
         prompts={template.id: template.digest for template in templates},
         red_team=suites.attack.digest if suites.attack is not None else "",
+        agents=charter.digest if charter is not None else "",
+        tools=tuple(f"{name}@{tool.digest}" for name, tool in charter.tools.items()) if charter is not None else (),
     )
     return bundle, kept, _made(bundle)
+
+
+def _chartered(file: UseCaseFile, files: Mapping[str, str]) -> Charter | None:
+    """Compile what its agents may do; `InvalidDocument` says what is wrong with it, and where."""
+    return Charter.compile(parse(_needed(files, file.agents), file.agents)) if file.agents is not None else None
 
 
 def _templates(file: UseCaseFile, files: Mapping[str, str]) -> list[Template]:

@@ -176,12 +176,20 @@ class GuardrailPart(Part):
         return self.model_dump(exclude_none=True)
 
 
+class ActsPart(Part):
+    """How long an agent's parked action waits for people, and when who stands above is told."""
+
+    expires_minutes: Annotated[int, Field(ge=1, le=31 * 24 * 60)]
+    escalate_minutes: Annotated[int, Field(ge=1, le=31 * 24 * 60)] | None = None
+
+
 class TierPart(Part):
     """What one quadrant compiles to."""
 
     tier: Annotated[int, Field(ge=1, le=4)]
     name: str
-    approvals: dict[Literal["accept", "release", "resume"], list[StagePart]]
+    approvals: dict[Literal["accept", "release", "resume", "act"], list[StagePart]]
+    acts: ActsPart | None = None
     controls: Annotated[list[str], Field(min_length=1)]
     guardrails: GuardrailPart
     oversight: OversightPart
@@ -259,6 +267,9 @@ class OperatingModelFile(Part):
             tier["budget"] = {name: most for name, most in tier["budget"].items() if most is not None}
         for tier, part in zip(body["tiers"], self.tiers, strict=True):
             tier["guardrails"] = part.guardrails.plain()
+            del tier["acts"]
+            if part.acts is not None:
+                tier["acts"] = part.acts.model_dump(exclude_none=True)
         for name in SECTIONS:
             body.pop(name)
             if (section := getattr(self, name)) is not None:

@@ -164,6 +164,7 @@ class UseCaseFile(Part):
     evals: EvalPart
     budget: BudgetPart
     guardrails: GuardrailPart | None = None
+    agents: File | None = None  # what its agents are, their tools, and the policies for them
     runbook: File
     path: PathPart | None = None
     effort_days: Annotated[int, Field(ge=1, le=100_000)] | None = None  # to build it

@@ -45,6 +45,7 @@ class Bundle:
     cents_per_month: int = 0
     red_team: str = ""  # digest of the suite that attacks it
     warn_percent: int = 0  # 0: only the tier's
+    agents: str = ""  # digest of the charter: what its agents may do with which tools, and when people are asked
 
     def content(self) -> bytes:
         """Return the exact bytes that are kept and digested."""

@@ -46,10 +46,11 @@ FileKind = Literal["operating-model", "use-case", "idea", "prices", "data-contra
 class Client:
     """Speaks to one server as one person. Thread-safe; `token` comes from `login`."""
 
-    def __init__(self, url: str, token: str = "", *, timeout_s: float = 120) -> None:
+    def __init__(self, url: str, token: str = "", *, timeout_s: float = 120, connections: int = 1) -> None:
         self.url = url.rstrip("/")
         self.token = token
         self._http = urllib3.PoolManager(
+            maxsize=connections,  # that are kept open, for as many threads at once
             timeout=urllib3.Timeout(connect=5, read=timeout_s),
             retries=urllib3.Retry(connect=2, read=0, redirect=0, backoff_factor=0.1),
         )
@@ -112,9 +113,10 @@ class Client:
         """Let it act again; `NeedsApproval` until the bodies owed agree."""
         return self.post(f"/api/use-cases/{quote(name)}/resume", {"reason": reason})
 
-    def issue_key(self, name: str, label: str, days: int = 90) -> Json:
-        """Issue a key for a use case; its text is in the answer and nowhere else."""
-        return self.post(f"/api/use-cases/{quote(name)}/keys", {"label": label, "days": days})
+    def issue_key(self, name: str, label: str, days: int = 90, agent: str = "") -> Json:
+        """Issue a key for a use case, or for one of its agents; its text is in the answer and nowhere else."""
+        body = {"label": label, "days": days, **({"agent": agent} if agent else {})}
+        return self.post(f"/api/use-cases/{quote(name)}/keys", body)
 
     def calls(self, **filters: str | int) -> list[Json]:
         """Search calls, newest first: use_case, verdict, text, limit."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from .projector import Projector
 
+OPEN = ("asked", "granted")
 STEP_TOLERATED = 1 * SECOND  # of clock going back between two events, before it is itself an event
 
 
@@ -117,21 +118,29 @@ class SqlTransaction:
         """Return one approval, folded from its events."""
         return read_approval(self.connection, approval)
 
-    def approvals(self, subject: str, action: str) -> Sequence[Approval]:
-        """Return the asked or granted approvals of this subject and action, newest first."""
+    def approvals(self, subject: str, action: str, digest: str = "") -> Sequence[Approval]:
+        """Return the asked or granted approvals of this subject and action, newest first; of one content, if named."""
         found = (
             select(t.approval.c.id)
             .where(t.approval.c.subject == subject, t.approval.c.action == action)
-            .where(t.approval.c.state.in_(("asked", "granted")))
+            .where(t.approval.c.state.in_(OPEN))
             .order_by(t.approval.c.last_seq.desc())
         )
+        if digest:
+            found = found.where(t.approval.c.digest == digest)
         return self._folded([row.id for row in self.connection.execute(found)])
+
+    def waiting(self, subject: str, action: str) -> int:
+        """Count the asked or granted approvals of this subject and action."""
+        found = select(func.count()).select_from(t.approval)
+        found = found.where(t.approval.c.subject == subject, t.approval.c.action == action)
+        return int(self.connection.execute(found.where(t.approval.c.state.in_(OPEN))).scalar_one())
 
     def overdue(self, now: int) -> Sequence[Approval]:
         """Return the asked or granted approvals whose time is over."""
         found = (
             select(t.approval.c.id)
-            .where(t.approval.c.state.in_(("asked", "granted")), t.approval.c.expires <= now)
+            .where(t.approval.c.state.in_(OPEN), t.approval.c.expires <= now)
             .order_by(t.approval.c.id)
         )
         return self._folded([row.id for row in self.connection.execute(found)])

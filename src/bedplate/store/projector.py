@@ -94,6 +94,7 @@ class Projector:
             "state": after.state,
             "expires": after.expires,
             "asked_at": after.asked_at,
+            "digest": after.digest,
             "last_seq": event.seq,
         }
         upsert(connection, t.approval, {"id": after.id}, values)

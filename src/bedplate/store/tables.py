@@ -101,7 +101,9 @@ approval = Table(
     Column("state", Text, nullable=False),
     Column("expires", BigInteger, nullable=False),
     Column("asked_at", BigInteger, nullable=False),
+    Column("digest", Text, nullable=False),  # of the content that is asked about
     Column("last_seq", BigInteger, nullable=False),
+    Index(None, "digest"),
     Index(None, "subject", "action", "state"),
     Index(None, "state", "expires"),
 )
