@@ -1,12 +1,13 @@
 """AgentDojo, replayed without a model: what policies let through, what they stop, and how often they ask a person.
 
-The agent is an oracle: it does what solves the user's task, and does whatever a text that it reads tells it. Its calls are
+The agent is an oracle: it does what solves the user's task, and whatever a text that it reads tells it. Its calls are
 weighed by the charters in `bench/dojo`, by the code that weighs them in production. The person who is asked agrees to
 whatever belongs to the user's task, and to nothing else. The attack is static: the goal, where the suite places it.
 
     python -m venv dojo && dojo/bin/pip install agentdojo==0.1.35 google-re2 msgspec ruamel.yaml
     PYTHONPATH=src dojo/bin/python -P bench/agentdojo.py [suite ...] [-v]    # -P: this file is named as the package is
 """
+# ruff: noqa: ANN401  suites, tasks and what tools return are the package's, which ships no types for them
 
 from __future__ import annotations
 
@@ -20,15 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from agentdojo.agent_pipeline.base_pipeline_element import BasePipelineElement
-from agentdojo.agent_pipeline.tool_execution import tool_result_to_str
-from agentdojo.task_suite.load_suites import get_suites
-from agentdojo.types import ChatAssistantMessage, ChatToolResultMessage, text_content_block_from_string
+from agentdojo.agent_pipeline.base_pipeline_element import BasePipelineElement  # type: ignore[import-not-found]
+from agentdojo.agent_pipeline.tool_execution import tool_result_to_str  # type: ignore[import-not-found]
+from agentdojo.task_suite.load_suites import get_suites  # type: ignore[import-not-found]
+from agentdojo.types import ChatAssistantMessage, ChatToolResultMessage, text_content_block_from_string  # type: ignore[import-not-found]
 from pydantic import BaseModel
 
 from bedplate.agents.charter import Charter
 from bedplate.agents.run import RECENT, Run
-from bedplate.agents.taint import TASK, Provenance, readings
+from bedplate.agents.taint import TASK, Provenance
 from bedplate.agents.toolcall import READ, ToolCall
 from bedplate.document import parse
 
@@ -37,7 +38,7 @@ MARK = "@@INJECTED@@"
 VERSION = "v1.1.2"  # of later ones eight injection tasks have no ground truth to replay
 TIER = 3
 ANSWER = "local/answer"
-TUNED_ON = ("banking", "slack")
+TUNED_ON = ("banking", "slack", "travel")  # travel: only after it had been run once, see docs/tool-policies.md
 ASK_ALL = [{"id": "all", "classes": ["write", "irreversible"], "then": "ask"}]
 POLICIES = ("none", "allow-list", "all writes ask", "ours")
 
@@ -55,10 +56,12 @@ class Tally:
         self.attacked += other.attacked
 
 
-class Oracle(BasePipelineElement):  # type: ignore[misc]  # the package is in a scratch environment only
+class Oracle(BasePipelineElement):  # type: ignore[misc]  # the package is in an environment of its own
     """An agent that does its task, and whatever it reads. Each call is weighed before it is made."""
 
-    def __init__(self, charter: Charter, user: Any, injection: Any, allowed: set[str] | None, tally: Counter[str]) -> None:
+    def __init__(
+        self, charter: Charter, user: Any, injection: Any, allowed: set[str] | None, tally: Counter[str]
+    ) -> None:
         self.charter, self.user, self.injection, self.allowed, self.tally = charter, user, injection, allowed, tally
         self.agent = charter.agents["assistant"]
         self.names = {name.partition("/")[2]: tool for name, tool in charter.tools.items()}
@@ -77,7 +80,11 @@ class Oracle(BasePipelineElement):  # type: ignore[misc]  # the package is in a 
             told += [
                 ChatAssistantMessage(role="assistant", tool_calls=[call], content=[text_content_block_from_string("")]),
                 ChatToolResultMessage(
-                    role="tool", content=[text_content_block_from_string(text)], tool_call=call, tool_call_id=None, error=error
+                    role="tool",
+                    content=[text_content_block_from_string(text)],
+                    tool_call=call,
+                    tool_call_id=None,
+                    error=error,
                 ),
             ]
             self.hear(call.function, plainly(call.args), error or plainly(result))
@@ -85,7 +92,9 @@ class Oracle(BasePipelineElement):  # type: ignore[misc]  # the package is in a 
                 misled = True
                 plan = [(one, False) for one in self.injection.ground_truth(env)] + plan
         answer = self.answer(misled=misled)
-        told.append(ChatAssistantMessage(role="assistant", tool_calls=None, content=[text_content_block_from_string(answer)]))
+        told.append(
+            ChatAssistantMessage(role="assistant", tool_calls=None, content=[text_content_block_from_string(answer)])
+        )
         return query, runtime, env, [*messages, *told], extra_args or {}
 
     def answer(self, *, misled: bool) -> str:
@@ -110,10 +119,10 @@ class Oracle(BasePipelineElement):  # type: ignore[misc]  # the package is in a 
             self.tally["asked"] += 1
             self.tally["asked of the task" if own else "asked of the attack"] += 1
             verdict = "allow" if own else "deny"
-        if VERBOSE and own and (weighing.asks or weighing.denies):
-            print("   ", self.user.ID, self.injection and self.injection.ID, name, json.dumps(arguments)[:300], [(n, w[:160]) for n, w, _ in (weighing.denies or weighing.asks)], "|", self.user.PROMPT[:300])
-        if VERBOSE and not own and verdict == "allow":
-            print("  !!", self.user.ID, self.injection.ID, name, json.dumps(arguments)[:300], "|", self.injection.GOAL[:200], "|", self.user.PROMPT[:200])
+        if VERBOSE and (own != (verdict == "allow" and not weighing.asks)) and tool.kind != READ:
+            case = f"{self.user.ID} {self.injection.ID if self.injection is not None else '-':17}"
+            why = [name for name, _, _ in (*weighing.denies, *weighing.asks)]
+            print(f"  {case} {'own' if own else 'injected':8} {verdict:5} {name} {json.dumps(arguments)[:160]} {why}")
         digest = ToolCall("run", tool.name, arguments).digest
         run = self.run
         self.run = replace(
@@ -131,15 +140,11 @@ class Oracle(BasePipelineElement):  # type: ignore[misc]  # the package is in a 
         """Take note of what a tool returned, with the attacker's words where the suite places them."""
         tool = self.names[name]
         goal = self.injection.GOAL if self.injection is not None else ""
-        named = self.seen.names(arguments)
-        for text, trusted in readings(tool, placed(result, goal)):
-            if trusted:
-                self.seen.trust(text, self.run.steps, tool.name)
-            else:
-                self.seen.distrust(text, self.run.steps, tool.name, named=named)
+        for trusted, atoms in self.seen.learned(tool, arguments, placed(result, goal)):
+            self.seen.add(atoms, trusted, self.run.steps, tool.name)
 
 
-def plainly(value: Any) -> Any:  # noqa: ANN401  whatever tools return
+def plainly(value: Any) -> Any:
     """Return a value as JSON would have it."""
     if isinstance(value, BaseModel):
         return plainly(value.model_dump())
@@ -152,7 +157,7 @@ def plainly(value: Any) -> Any:  # noqa: ANN401  whatever tools return
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
-def placed(value: Any, goal: str) -> Any:  # noqa: ANN401  as above
+def placed(value: Any, goal: str) -> Any:
     """Return a result with the goal where the marker stands."""
     if isinstance(value, dict):
         return {key: placed(inner, goal) for key, inner in value.items()}
@@ -190,7 +195,7 @@ def replayed(name: str, suite: Any, policy: str) -> Tally:
             )
             tally.attacked.update(tasks=1, solved=int(solved), broken=int(broken))
             if VERBOSE and broken:
-                print("  ATTACK", user.ID, injection.ID)
+                print(f"  {user.ID} {injection.ID:17} the attack succeeds")
     return tally
 
 
@@ -198,8 +203,8 @@ def told(where: str, policy: str, tally: Tally) -> str:
     """Return one line of the table."""
     benign, attacked = tally.benign, tally.attacked
     return (
-        f"{where:22} {policy:15} {benign['solved']:4}/{benign['tasks']:<4} {attacked['solved']:5}/{attacked['tasks']:<4}"
-        f" {attacked['broken']:5}/{attacked['tasks']:<4} {attacked['broken'] / attacked['tasks']:7.1%}"
+        f"{where:22} {policy:15} {benign['solved']:4}/{benign['tasks']:<4}"
+        f" {attacked['solved']:5}/{attacked['tasks']:<4} {attacked['broken']:5}/{attacked['tasks']:<4} {attacked['broken'] / attacked['tasks']:7.1%}"
         f" {benign['asked'] / benign['tasks']:7.2f} {attacked['asked of the task'] / attacked['tasks']:9.2f}"
     )
 
@@ -210,7 +215,8 @@ def main() -> None:
     names = [name for name in sys.argv[1:] if not name.startswith("-")]
     policies = ("ours",) if VERBOSE else POLICIES
     suites = {name: suite for name, suite in get_suites(VERSION).items() if not names or name in names}
-    print(f"{'suite':22} {'policy':15} {'benign':>9} {'attacked':>10} {'attack succeeds':>19} {'approvals/task':>8} {'attacked':>7}")
+    utility = f"{'benign':>9} {'attacked':>10} {'attack succeeds':>19}"
+    print(f"{'suite':22} {'policy':15} {utility} {'approvals/task':>8} {'attacked':>7}")
     for policy in policies:
         sums: dict[str, Tally] = {"tuned on": Tally(), "held out": Tally(), "all": Tally()}
         for name, suite in suites.items():

@@ -1,4 +1,4 @@
-"""What a charter takes to weigh one tool call, with 1,000 rules loaded: p50 and p99, in process. Times are processor time.
+"""What a charter takes to weigh one tool call, with 1,000 rules loaded: p50 and p99. Times are processor time.
 
 Three charters: one with its rules spread over 50 tools, one with all of them for the tool that is called, and one in
 which each of these looks at another value of one argument. The run has read 20 pages of untrusted text.
@@ -72,7 +72,8 @@ def gathered(number: int) -> str:
 
 def valued(number: int) -> str:
     """Return a rule for the tool that is called, and one value of one argument."""
-    return f"{{id: rule-{number}, tools: [bank/pay-0], when: {{arguments: {{recipient: {{equals: XX{number}}}}}}}, then: deny}}"
+    when = f"arguments: {{recipient: {{equals: XX{number}}}}}"
+    return f"{{id: rule-{number}, tools: [bank/pay-0], when: {{{when}}}, then: deny}}"
 
 
 def measured(weighed: Charter, calls: int) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
 from contextlib import suppress
@@ -45,6 +46,7 @@ from bedplate.agents.record import ActRecorder
 from bedplate.agents.runstore import RunStore
 from bedplate.agents.token import Mint
 from bedplate.agents.watch import Watch
+from bedplate.agents.window import Windows
 from bedplate.data.index import Index
 from bedplate.errors import BedplateError, Conflict, InvalidInput, NeedsApproval, NotFound, Tampered
 from bedplate.evidence.audit import audit
@@ -82,6 +84,7 @@ from bedplate.paths.feedback import Desk
 from bedplate.paths.feedback import Parts as DeskParts
 from bedplate.paths.snapshots import Snapshots
 from bedplate.paths.thread import Offer, Workshop
+from bedplate.paths.toolserver import NONE
 from bedplate.people.actions import carry_out_apply
 from bedplate.people.attempt import Attempts
 from bedplate.portfolio.actions import settle
@@ -113,6 +116,7 @@ if TYPE_CHECKING:
     from bedplate.gateway.telemetry import Pump
     from bedplate.kernel.approval import Approval
     from bedplate.kernel.clock import Clock
+    from bedplate.paths.toolserver import ToolServers
     from bedplate.store.tables import Projection
 
 MANIFESTS: tuple[Manifest, ...] = (
@@ -264,6 +268,7 @@ def open_installation(settings: Settings, clock: Clock = wall_clock, *, apart: b
         door=door,
         agents=agents,
         runs=runs,
+        toolservers=_toolservers(settings) if settings.tools else NONE,
         workshop=Workshop(governor, engine, door, indexes, _offers(supply, upstreams)),
         upstreams=upstreams,
         supply=supply,
@@ -320,6 +325,7 @@ def _agents(
             recorder=recorder,
             people=People(engine, governor, recorder, approval, content, clock),
             watch=Watch(runs, governor, follower),
+            windows=Windows(runs),
             mint=mint,
             controls=tuple(declared.controls.values()),
             clock=clock,
@@ -349,7 +355,14 @@ class _Told:
                 model=trace.model,
                 cost_nano=trace.cost_nano,
                 latency_us=trace.latency_us,
+                failed=trace.status == "failed",
             )
+
+
+def _toolservers(settings: Settings) -> ToolServers:
+    from bedplate.paths.toolfile import read_servers  # noqa: PLC0415  most installations have none
+
+    return read_servers(Path(settings.tools), os.environ)
 
 
 def signing_key(data: Path) -> SigningKey:

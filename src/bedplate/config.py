@@ -21,6 +21,7 @@ class Settings(BaseSettings):
     witness: str = Field(default="", description="Folder of a file witness, outside the data folder; empty: none.")
     upstream_url: str = Field(default="", description="OpenAI-compatible base URL; empty: the embedded answerer.")
     upstreams: str = Field(default="", description="File of several upstreams; goes in place of the URL.")
+    tools: str = Field(default="", description="File of the MCP servers that agents reach through this one.")
     local_llm: bool = Field(default=False, description="Answer with the small model of the extra `local-llm`.")
     upstream_model: str = Field(default="gpt-4o-mini", description="The model a release gets that names `default`.")
     upstream_key_env: str = Field(default="", description="Name of the variable that holds the upstream's key.")

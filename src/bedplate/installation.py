@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from bedplate.paths.erasure import Eraser
     from bedplate.paths.feedback import Desk
     from bedplate.paths.thread import Workshop
+    from bedplate.paths.toolserver import ToolServers
     from bedplate.people.attempt import Attempts
     from bedplate.shadow.stranger import Strangers
     from bedplate.store.anchor import Anchor
@@ -97,6 +98,7 @@ class Installation:
     door: Door
     agents: AgentDoor
     runs: RunStore
+    toolservers: ToolServers
     workshop: Workshop
     upstreams: Mapping[str, Upstream]
     supply: Supply
@@ -162,6 +164,7 @@ class Installation:
         approval = self.governor.vote(by, approval_id, yes=yes, reason=reason, request=request)
         if approval.state in {"granted", "refused"}:
             self.governor.carry_out(approval)
+            self.agents.answered(approval)
             self.follower.look()
             approval = self.approval(approval_id)
         return approval
@@ -192,6 +195,7 @@ class Installation:
         for upstream in self.upstreams.values():
             await upstream.close()
         self.journal.close()
+        self.toolservers.close()
         self.agents.parts.watch.breakers.close_file()
         self.runs.close()
         self.budgets.close()

@@ -19,6 +19,8 @@ from bedplate import logs
 from bedplate.api.access import METADATA, Access
 from bedplate.api.agents import ROOT, Agents
 from bedplate.api.chat import Chat
+from bedplate.api.mcp import ROOT as MCP
+from bedplate.api.mcp import Mcp
 from bedplate.api.traces import Traces
 from bedplate.bootstrap import open_installation
 from bedplate.config import Settings
@@ -152,7 +154,7 @@ def create_for(at: Installation, *, alone: bool = False) -> Front:
         Access(at.door),
         rest,
         at.door,
-        {f"{ROOT}/": Agents(at.agents)},
+        {f"{ROOT}/": Agents(at.agents), f"{MCP}/": Mcp(at.agents, at.toolservers)},
     )
 
 

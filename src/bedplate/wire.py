@@ -254,6 +254,13 @@ class BreakerClosed(Sent):
     reason: Annotated[str, Field(min_length=1, max_length=4_000)]
 
 
+class Drill(Sent):
+    """A stop to be tried: of nobody, or of an agent."""
+
+    agent: Annotated[str, Field(pattern=r"^$|^[a-z][a-z0-9-]{1,62}$")] = ""
+    reason: Annotated[str, Field(min_length=1, max_length=4_000)] = "a drill"
+
+
 class Window(Sent):
     """What an agent may do without asking, until the end of a day. Amounts in micro-units; 0: no bound."""
 

@@ -24,6 +24,7 @@ from bedplate.models.actions import record_measure
 from bedplate.models.monitor import SAID, Monitor, Seen, monitors_of
 from bedplate.models.rounds import Rounds
 from bedplate.models.views import measures
+from bedplate.paths.agentwatch import AgentWatch
 from bedplate.paths.bottleneck import Signals
 from bedplate.paths.contracts import ContractWatch
 from bedplate.paths.happening import COST_ANOMALY, breached, dear, passed, unowned
@@ -72,6 +73,7 @@ class Worker:
         self._contracts = ContractWatch(at.governor, at.engine)
         self._signals = Signals(at.engine, at.governor)
         self._reckoning = Reckoning(at.engine, at.governor, at.calls)
+        self._agents = AgentWatch(at)
         self._canaries = Canaries(at.door, at.catalogue.controls.values())
         every = at.settings.canary_every_s * SECOND
         self._canaries_at = at.clock() - max(0, every - FIRST_CANARIES)  # when their last round was, or would have been
@@ -125,6 +127,7 @@ class Worker:
                 lambda: self._watch(now),
                 self.contracts,
                 lambda: self.canaries(now),
+                lambda: self._agents.round(now),
             )
         self.add_up(now)
         self.tell(now)

@@ -5,16 +5,19 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import apsw
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 from tests.agents.runs import AGENT, SUBJECT, Most, act, begun, opened
 
+from bedplate.agents import runfile
 from bedplate.agents.run import MOST, RECENT, Claim, Run, Step
 from bedplate.agents.toolcall import Tainted
 from bedplate.errors import Conflict, NotFound, Tampered, Unavailable
@@ -451,6 +454,50 @@ def test_nobody_else_can_read_the_file_nor_take_its_process_name(tmp_path: Path)
 def test_a_process_needs_a_plain_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(Conflict, match="no name of a process"):
         opened(tmp_path, process=name)
+
+
+def test_a_file_that_somebody_else_keeps_locked_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runfile, "BUSY_MS", 50)
+    store = opened(tmp_path)
+    begun(store)
+    other = apsw.Connection(str(store.path))  # one that does not wait for its turn
+
+    other.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(Unavailable, match=r"runs\.db"):
+        denied(store)
+    other.execute("ROLLBACK")
+    assert denied(store) == 1  # nothing of it was left behind
+
+
+def test_what_fails_within_leaves_nothing_behind(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    begun(store)
+
+    def half() -> None:
+        with store.writing() as db:
+            db.execute("UPDATE run SET steps = 99")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        half()
+    run = store.run("run-1")
+    assert run is not None
+    assert run.steps == 0
+
+
+def test_reading_does_not_wait_for_an_intent_that_is_being_synced(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    begun(store)
+    seen: list[Run | None] = []
+
+    with store.writing(durable=True):  # as while the disk is slow
+        reader = threading.Thread(target=lambda: seen.append(store.run("run-1")))
+        reader.start()
+        reader.join(5)
+
+    assert seen
+    assert seen[0] is not None
 
 
 def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bedplate.sdk.ruling import Ruling
 
 POINTS = ("before-asking", "after-asking", "before-effect", "after-effect", "before-outcome", "after-outcome")
-TASK, THREAD = "Pay 500 to LU1.", "invoice-17"
+TASK = "Pay 500 to LU1."
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Start:
     point: str = ""
     amount: int = 5
     where: str = ""
+    thread: str = "invoice-17"
 
 
 class Mortal(Agents):
@@ -78,7 +79,7 @@ class Bank:
     """Writes every payment to a file, durably. What has the same reference it would take for the same payment."""
 
     def __init__(self, start: Start) -> None:
-        self.file, self.agents, self.amount = start.folder / "paid.txt", Mortal(start), start.amount
+        self.file, self.agents, self.amount = start.folder / f"{start.thread}.txt", Mortal(start), start.amount
 
     def pay(self, to: str, amount: int) -> str:
         """Pay somebody."""
@@ -110,7 +111,7 @@ def langgraph(start: Start, bank: Bank) -> Any:
     builder.add_edge("tools", "model")
     with checkpointer(start.where or start.folder) as saver:
         graph: Any = builder.compile(checkpointer=saver)
-        config = {"configurable": {"thread_id": THREAD}}
+        config = {"configurable": {"thread_id": start.thread}}
         known = graph.get_state(config)
         given: Any = None
         if not known.values:
@@ -136,15 +137,15 @@ def pydanticai(start: Start, bank: Bank) -> Any:
         output_type=[str, DeferredToolRequests],
         capabilities=[Governed(bank.agents)],
     )
-    return asyncio.run(_gone_on(agent, Kept(start.folder / "kept.json")))
+    return asyncio.run(_gone_on(agent, Kept(start)))
 
 
 class Kept:
     """What a team would keep of a run: its messages, what they wait for, and what was said last."""
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.known: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    def __init__(self, start: Start) -> None:
+        self.thread, self.file = start.thread, start.folder / f"{start.thread}.json"
+        self.known: dict[str, Any] = json.loads(self.file.read_text()) if self.file.exists() else {}
 
     def keep(self, messages: list[ModelMessage], waits: DeferredToolRequests | None = None, said: str = "") -> None:
         self.known = {"messages": ModelMessagesTypeAdapter.dump_python(messages, mode="json"), "said": said}
@@ -156,7 +157,7 @@ class Kept:
 
     def given(self) -> dict[str, Any]:
         if not self.known:
-            return {"user_prompt": TASK, "conversation_id": THREAD}
+            return {"user_prompt": TASK, "conversation_id": self.thread}
         given: dict[str, Any] = {"message_history": ModelMessagesTypeAdapter.validate_python(self.known["messages"])}
         if self.known["waits"] is not None:
             requests = TypeAdapter(DeferredToolRequests).validate_python(self.known["waits"])

@@ -26,7 +26,7 @@ THREAD: Any = {"configurable": {"thread_id": "t"}}
 
 
 def graph(saver: Any) -> Any:
-    builder: Any = StateGraph(dict)  # type: ignore[type-var]  # LangGraph takes it
+    builder: Any = StateGraph(dict)
     builder.add_node("ask", lambda _: {"said": interrupt("well?")})
     builder.add_edge(START, "ask")
     return builder.compile(checkpointer=saver)

@@ -270,6 +270,20 @@ def test_what_cannot_work_is_said_where_it_stands(agents: Agents, make: Callable
     assert wrong.value.hint
 
 
+def test_what_a_dead_process_had_in_hand_is_given_up_by_the_only_one_there_is(door: AgentDoor) -> None:
+    door.lease_s = 60
+    dead, other, only = (Agents(door.url, KEY, alone=alone) for alone in (True, False, True))
+    dead.begin("r")
+    asked = ("r", "local/pay", {"to": "LU1", "amount": 5})
+    mine = dead.propose(*asked, key="step")
+    assert dead.propose(*asked, key="step").in_hand  # by this very process: it is not dead
+    assert other.propose(*asked, key="step").in_hand
+    assert only.propose(*asked, key="step").unknown
+    assert [(o["action"], o["status"]) for o in door.outcomes] == [(mine.action, "unknown")]
+    dead.settle(mine.action, "ok", "it was only slow")
+    assert only.propose(*asked, key="step").result == "it was only slow"
+
+
 def test_keys_runs_tokens_and_states(door: AgentDoor, agents: Agents) -> None:
     with pytest.raises(errors.Unauthenticated):
         Agents(door.url, "bpk_another").begin("r")

@@ -54,9 +54,9 @@ def started(start: Start) -> Any:
     return told
 
 
-def paid(tmp_path: Path) -> list[list[str]]:
+def paid(folder: Path, thread: str = "invoice-17") -> list[list[str]]:
     """List the payments that the bank got: action, to, amount."""
-    file = tmp_path / "paid.txt"
+    file = folder / f"{thread}.txt"
     return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
 
 

@@ -226,9 +226,9 @@ def test_what_nobody_knows_the_outcome_of(door: AgentDoor, *, park_unknown: bool
         assert "nobody knows what became of it" in office.answers()[0]
         return
     assert "bedplate actions conclude" in told["__interrupt__"][0].value["why"]
-    door.conclude("ok", {"content": "paid 5"})
+    door.conclude("ok")
     assert office.resume()["messages"][-1].content == "done"
-    assert office.answers() == ["paid 5"]
+    assert office.answers() == ["It was done"]
     assert len(office.done) == 1
 
 

@@ -53,7 +53,7 @@ class Scripted(Model):
         return ModelResponse(output=output, usage=Usage(), response_id=None)
 
     async def stream_response(self, *args: Any, **named: Any) -> AsyncIterator[Any]:  # noqa: ARG002
-        for nothing in ():
+        for nothing in list[Any]():
             yield nothing
 
 
@@ -115,7 +115,7 @@ def test_done_and_told(door: AgentDoor) -> None:
     result = office.ask()
     assert result.final_output == "done"
     assert answers(result) == ["paid 5", "raw"]
-    assert [(a["tool"], a["key"]) for a in door.asked] == [
+    assert sorted((a["tool"], a["key"]) for a in door.asked) == [  # tools of one turn run at once
         ("bank/transfer", "run-1/call-0-0"),
         ("local/raw", "run-1/call-0-1"),
     ]
@@ -191,8 +191,8 @@ def test_what_nobody_knows_the_outcome_of(door: AgentDoor, *, park_unknown: bool
         return
     waits, _ = office.resume(told)
     assert "bedplate actions conclude" in waits[0]["why"]
-    door.conclude("ok", "paid 5")
-    assert answers(office.resume(told)[1])[-1] == "paid 5"
+    door.conclude("error")
+    assert answers(office.resume(told)[1])[-1] == "It failed, or was not done"
     assert len(office.done) == 1
 
 

@@ -23,12 +23,13 @@ from .governance import (
     SETTLE,
     STOP,
     STOP_ALL,
+    SWEEP,
     TRIP,
 )
 from .stop import ALL, WHOLE, stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bedplate.kernel.approval import Approval
     from bedplate.kernel.event import Value
@@ -108,6 +109,16 @@ def stop(governor: Governor, by: str, subject: str, *, agent: str = "", reason: 
             act.record("kernel.approval.voided", {"by": "stop"}, on=approval.id)
 
 
+def sweep(governor: Governor, subject: str, approvals: Sequence[str]) -> int:
+    """Close questions that count no more; returns how many there still were."""
+    with governor.act(SYSTEM, SWEEP, subject, facts={"count": len(approvals)}) as act:
+        found = [known for name in approvals if (known := act.tx.approval(name)) is not None]
+        waiting = [a for a in found if a.state in {"asked", "granted"}]
+        for approval in waiting:
+            act.record("kernel.approval.voided", {"by": "stop"}, on=approval.id)
+    return len(waiting)
+
+
 def lift(governor: Governor, by: str, subject: str, *, agent: str = "", reason: str) -> None:
     """Let what was stopped go on; `NeedsApproval` until the bodies agree that resume the use case."""
     if not reason.strip():
@@ -153,7 +164,8 @@ def close_breaker(governor: Governor, by: str, subject: str, scope: str, reason:
 def open_window(governor: Governor, by: str, subject: str, facts: Mapping[str, Value], summary: str) -> None:
     """Ask that an agent may do some things without asking each time; carried out once people agreed.
 
-    `facts`: window (its id), agent, tool, amount_micro (each), total_micro (all), unit, counterparties, count, until.
+    `facts`: window (its id), agent, tool, amount_micro (each), total_micro (all), unit, counterparties, count, until,
+    and what it is bound to: epoch and release.
     """
     if not governor.clock() < int(str(facts["until"])) <= governor.clock() + MAX_WINDOW:
         raise InvalidInput("a window ends within 92 days", hint="--until 2026-12-31")

@@ -147,7 +147,8 @@ class WhenPart(Part):
     tainted: Literal["sensitive", "any"] | None = None
     ungrounded: Literal["sensitive", "any"] | None = None
     not_asked: YesNo | None = None  # yes: the task says none of the tool's `asked_by`
-    echoes: YesNo | None = None  # six words in a row are an outsider's
+    contested: YesNo | None = None  # yes: an outsider names a sensitive value that the user did not
+    echoes: Literal["sentences", "names"] | None = None  # six words in a row are an outsider's; a name is
     cel: Annotated[str | None, Field(min_length=1, max_length=4_000)] = None
 
 
@@ -188,7 +189,9 @@ class AgentsFile(Part):
 def read(document: Document) -> AgentsFile:
     """Check the file and the names in it; `InvalidDocument` lists everything that is wrong, with its place."""
     file = document.read(AgentsFile)
-    wrong = list(_dangling(file))
+    from .mistake import mistakes  # noqa: PLC0415  it looks at the parts that stand here
+
+    wrong = mistakes(file)
     if wrong:
         raise InvalidDocument([document.complain(path, why) for path, why in wrong])
     return file.model_copy(update={"policies": _with_flags(file.policies, document.root.get("policies", []))})
@@ -233,194 +236,6 @@ def _literal(value: Any) -> Literals:  # noqa: ANN401  a node of the parser
         if isinstance(value, kind):
             return kind(value)
     raise TypeError(f"{value!r} is no plain value")
-
-
-Wrong = tuple[list[str | int], str]
-
-
-def _dangling(file: AgentsFile) -> list[Wrong]:
-    """List names that point nowhere and parts that contradict each other, as (path, message)."""
-    tools, agents = {t.name: t for t in file.tools}, {a.id: a for a in file.agents}
-    wrong: list[Wrong] = []
-    for what, names in (
-        ("tools", [t.name for t in file.tools]),
-        ("agents", [a.id for a in file.agents]),
-        ("policies", [p.id for p in file.policies]),
-    ):
-        wrong += (
-            [([what, n], f"{name!r} is here twice") for n, name in enumerate(names) if name in names[:n]]
-            if len(set(names)) < len(names)
-            else []
-        )
-    for number, tool in enumerate(file.tools):
-        wrong += [(["tools", number, *path], why) for path, why in _tool(tool, tools, file.servers)]
-    for number, agent in enumerate(file.agents):
-        wrong += [(["agents", number, *path], why) for path, why in _agent(agent, tools, agents)]
-    for number, policy in enumerate(file.policies):
-        wrong += [(["policies", number, *path], why) for path, why in _policy(policy, file, tools)]
-    return wrong
-
-
-def _tool(tool: ToolPart, tools: dict[str, ToolPart], servers: dict[str, Any]) -> list[Wrong]:
-    wrong: list[Wrong] = []
-    server = tool.name.partition("/")[0]
-    if server not in servers and server != "local":
-        wrong.append(
-            (["name"], f"no server {server!r} in this file; known: {', '.join(sorted(servers)) or 'none'}, and local")
-        )
-    if tool.digest and server == "local":
-        wrong.append((["digest"], "a function of the agent's own has no description to pin; leave the digest out"))
-    if tool.compensation is not None and tool.compensation not in tools:
-        wrong.append((["compensation"], f"no tool {tool.compensation!r} in this file"))
-    if tool.amount is not None and (tool.amount.unit is None) == (tool.amount.unit_argument is None):
-        wrong.append((["amount"], "say either unit: EUR, or unit_argument: the argument that names it"))
-    if tool.class_ == "read" and (tool.compensation or tool.idempotency):
-        wrong.append((["class"], "a tool that only reads has nothing to undo or to do once"))
-    for name in ("idempotency", "dry_run"):
-        given = getattr(tool, name)
-        if given is not None and tool.arguments is not None and given not in tool.arguments:
-            wrong.append(([name], _unknown(given, tool.arguments)))
-    if tool.arguments is not None:
-        named: list[Wrong] = [(["sensitive", n], path) for n, path in enumerate(tool.sensitive or [])]
-        named += [(["counterparty"], tool.counterparty)] if tool.counterparty else []
-        named += [(["amount", "argument"], tool.amount.argument)] if tool.amount else []
-        for place, path in named:
-            head = path.partition(".")[0]
-            if head not in tool.arguments and head != "*":
-                wrong.append((place, _unknown(head, tool.arguments)))
-    if tool.trusted and tool.output == "trusted":
-        wrong.append((["trusted"], "the whole output is trusted; leave this out, or say output: untrusted"))
-    return wrong
-
-
-def _unknown(name: str, known: dict[str, Kind]) -> str:
-    return f"the tool has no argument {name!r}; known: {', '.join(known) or 'none'}"
-
-
-def _agent(agent: AgentPart, tools: dict[str, ToolPart], agents: dict[str, AgentPart]) -> list[Wrong]:
-    wrong: list[Wrong] = [
-        (["tools", n], f"no tool {name!r} in this file; known: {', '.join(sorted(tools)[:20])}")
-        for n, name in enumerate(agent.tools)
-        if name not in tools
-    ]
-    wrong += [
-        (["may_call", n], f"no other agent {name!r} in this file")
-        for n, name in enumerate(agent.may_call)
-        if name not in agents or name == agent.id
-    ]
-    said = {
-        name: value.split()[1]
-        for name, value in agent.limits.model_dump(exclude_none=True).items()
-        if isinstance(value, str)
-    }
-    used = {
-        t.amount.unit
-        for name in agent.tools
-        if (t := tools.get(name)) is not None and t.amount is not None and t.amount.unit
-    }
-    units = set(said.values()) | (used if said else set())
-    if len(units) > 1:
-        wrong.append(
-            (["limits"], f"amounts in {', '.join(sorted(units))}: an agent with limits of amounts moves one unit only")
-        )
-    return wrong
-
-
-def _policy(policy: PolicyPart, file: AgentsFile, tools: dict[str, ToolPart]) -> list[Wrong]:
-    wrong: list[Wrong] = []
-    known = {a.id for a in file.agents}
-    for number, pattern in enumerate(policy.tools or []):
-        if not any(covers(pattern, name) for name in tools):
-            wrong.append((["tools", number], f"covers no tool of this file; known: {', '.join(sorted(tools)[:20])}"))
-    wrong += [
-        (["agents", n], f"no agent {name!r} in this file")
-        for n, name in enumerate(policy.agents or [])
-        if name not in known
-    ]
-    if (policy.then == "edit") != (policy.set is not None):
-        wrong.append((["then"], "then: edit goes with set: {argument: value}, and nothing else does"))
-    if policy.firm == "yes":
-        wrong.append((["firm"], "only what comes with Bedplate may be firm; every policy of yours holds as it is"))
-    mine = [t for t in file.tools if applies(policy, t)]
-    if not mine and not wrong:
-        wrong.append((["classes"], "no tool of this file is of this class: the policy would never apply"))
-    if policy.when is not None:
-        wrong += [(["when", *path], why) for path, why in _when(policy, policy.when, file, mine)]
-    for name in policy.set or {}:
-        wrong += [
-            (["set", name], f"{t.name}: {_unknown(name, t.arguments)}")
-            for t in mine
-            if t.arguments is not None and name not in t.arguments
-        ]
-    return wrong
-
-
-def _when(policy: PolicyPart, when: WhenPart, file: AgentsFile, mine: list[ToolPart]) -> list[Wrong]:
-    wrong: list[Wrong] = []
-    if not when.model_dump(exclude_none=True):
-        wrong.append(([], "says nothing; leave it out where the policy always applies"))
-    for name in ("amount_above", "run_amount_above", "day_amount_above"):
-        said = getattr(when, name)
-        if said is None or said == "asks_above":
-            continue
-        units = {t.amount.unit for t in mine if t.amount is not None and t.amount.unit is not None}
-        without = [t.name for t in mine if t.amount is None]
-        if without and policy.tools is not None:
-            wrong.append(
-                (
-                    [name],
-                    f"{', '.join(without)}: no amount is declared; say amount: {{argument: …, unit: …}} at the tool",
-                )
-            )
-        if len(without) == len(mine) and policy.tools is None:
-            wrong.append(([name], "none of the tools declares an amount"))
-        wrong += [
-            ([name], f"in {said.split()[1]}, and a tool moves {unit}") for unit in sorted(units - {said.split()[1]})
-        ]
-    for name in ("counterparty_in", "counterparty_not_in"):
-        said = getattr(when, name)
-        if said is not None and said not in file.lists:
-            wrong.append(([name], f"no list {said!r} in this file; known: {', '.join(sorted(file.lists)) or 'none'}"))
-        if said is not None:
-            wrong += [([name], f"{t.name}: no counterparty is declared") for t in mine if t.counterparty is None]
-    wrong += [(["not_asked"], f"{t.name}: no asked_by is declared") for t in mine if when.not_asked and not t.asked_by]
-    labels = {label for t in file.tools for label in t.labels or []}
-    for name in ("after", "not_after"):
-        for said in listed(getattr(when, name)):
-            if said.startswith("label:") and said[6:] not in labels:
-                wrong.append(([name], f"no tool has the label {said[6:]!r}"))
-            elif "/" in said and said not in {t.name for t in file.tools}:
-                wrong.append(([name], f"no tool {said!r} in this file"))
-    for path, part in (when.arguments or {}).items():
-        head = path.partition(".")[0]
-        for t in mine:
-            if t.arguments is not None and head not in t.arguments and head != "*":
-                wrong.append((["arguments", path], f"{t.name}: {_unknown(head, t.arguments)}"))
-        wrong += [(["arguments", path, *at], why) for at, why in _argument(part)]
-    return wrong + ([(["cel"], why) for why in _cel(when.cel, mine)] if when.cel is not None else [])
-
-
-def _argument(part: ArgumentPart) -> list[Wrong]:
-    import re2  # noqa: PLC0415  only files with policies need it
-
-    wrong: list[Wrong] = []
-    if not part.model_fields_set - {"optional"}:
-        wrong.append(([], "says nothing about the argument"))
-    for name in ("matches", "not_matches"):
-        pattern = getattr(part, name)
-        if pattern is None:
-            continue
-        try:
-            re2.compile(pattern)
-        except re2.error as bad:
-            wrong.append(([name], f"is no RE2 expression: {bad.args[0] if bad.args else bad}"))
-    return wrong
-
-
-def _cel(source: str, mine: list[ToolPart]) -> list[str]:
-    from .expression import complaints  # noqa: PLC0415  its library costs half a second, and most files have no CEL
-
-    return complaints(source, [t.arguments for t in mine])
 
 
 def listed(said: str | list[str] | None) -> list[str]:

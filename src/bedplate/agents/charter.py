@@ -208,6 +208,7 @@ class Charter:
 
     def _consider(self, shelf: Shelf, facts: Facts, found: Weighing) -> dict[str, Any] | None:
         """Add what the rules say about these arguments; return them edited if a rule edits them."""
+        said = {"deny": found.denies, "ask": found.asks, "edit": found.edits, "allow": found.allows}
         defaults: list[Told] = []
         changes: dict[str, tuple[Any, str]] = {}
         for group in shelf.candidates(facts):
@@ -224,18 +225,9 @@ class Charter:
                 ]
                 continue
             for one in group.rules:
-                told = one.told(facts)
-                if one.then == "deny":
-                    found.denies.append(told)
-                elif one.then == "ask" and one.name.startswith("default/") and not one.firm:
-                    defaults.append(told)
-                elif one.then == "ask":
-                    found.asks.append(told)
-                elif one.then == "allow":
-                    found.allows.append(told)
-                else:
-                    found.edits.append(told)
-                    found.denies += _merge(changes, one)
+                loose = one.then == "ask" and one.name.startswith("default/") and not one.firm
+                (defaults if loose else said[one.then]).append(one.told(facts))
+                found.denies += _merge(changes, one)
         if not found.allows:
             found.asks += defaults
         if not changes:

@@ -14,24 +14,27 @@ import msgspec
 
 from bedplate.errors import BedplateError, Conflict, Denied, InvalidInput, NotFound, Unauthenticated, Unavailable
 from bedplate.kernel.action import Attempt
+from bedplate.kernel.clock import SECOND
 from bedplate.kernel.control import owed
 from bedplate.kernel.decision import Allow, Ask, Case, Deny, decide
 from bedplate.kernel.standing import Rung
 
 from .effect import INTENDED, UNKNOWN, Effect
-from .governance import ACT
-from .human import until
+from .governance import ACT, DECOY, PERFORM
+from .human import act_of, until
 from .record import Act
 from .run import Claim, Run, Step
 from .stop import ALL, epoch, stopped
 from .taint import Provenance
 from .token import PREFIX, Actor, Mint
 from .toolcall import IRREVERSIBLE, READ, Outcome, Ruling, ToolCall
+from .views import parked_action
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from bedplate.kernel.action import Action
+    from bedplate.kernel.approval import Approval
     from bedplate.kernel.clock import Clock
     from bedplate.kernel.control import Control
     from bedplate.kernel.event import Value
@@ -45,9 +48,11 @@ if TYPE_CHECKING:
     from .sight import Sight, Snapshot
     from .toolcall import Told
     from .watch import Watch
+    from .window import Window, Windows
 
 log = logging.getLogger(__name__)
 RUNGS = tuple(rung.name.lower() for rung in Rung)
+LATEST = 15 * 60 * SECOND  # until then whoever was let through says what became of it; then nobody knows
 MAX_RUNS = 2_000  # whose provenance is held in memory
 MAX_PENDING = 10_000  # actions let through whose outcome is awaited
 MAX_ARGUMENTS = 1 << 20  # bytes
@@ -55,12 +60,15 @@ MAX_TEXT = 4 << 20  # characters of a result that are looked through
 MAX_NAME = 200
 AUTONOMY = Rung.ACT.name.lower()
 _encode = msgspec.json.Encoder().encode
+OUTDATED = {"act-released", "epoch-current"}  # by what an agreement is void: another release, or a stop
+IN_HAND = 10 * SECOND  # so long whoever was let through has it in hand; who asks again later has lost it
+NO_REHEARSAL = ("dry-run", "the tool has no dry run", "name its argument under dry_run in agents.yaml, and release")
 OPEN_RUN = ("run-open", "the run has ended", "begin another run")
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the door works with; the composition root hands it over. `window` tells of what was agreed beforehand."""
+    """What the door works with; the composition root hands it over. `windows` tell of what was agreed beforehand."""
 
     sight: Sight
     store: RunStore
@@ -74,7 +82,16 @@ class Parts:
     content: Callable[[str], dict[str, Any] | None]
     salt: bytes  # under which provenance is hashed
     noticed: Callable[[str, str, str, str], None] = lambda _sort, _name, _subject, _route: None
-    window: Callable[[Standing, Act, str, int], str] = lambda _standing, _act, _party, _now: ""
+    windows: Windows | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """An action that people are asked about: how that stands, and the arguments and key that it was asked with first."""
+
+    state: str
+    first: dict[str, Any]
+    key: str
 
 
 @dataclass(slots=True)
@@ -90,6 +107,8 @@ class _Judged:
     weighing: Weighing | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     standing: Standing | None = None
+    window: Window | None = None  # that covers what it would ask
+    chain: tuple[str, ...] = ()  # the agents that called: where one of them is stopped, this one is
 
 
 class AgentDoor:
@@ -98,7 +117,8 @@ class AgentDoor:
     def __init__(self, parts: Parts) -> None:
         self._p = parts
         self._seen: OrderedDict[str, tuple[Provenance, int]] = OrderedDict()
-        self._pending: OrderedDict[str, Act] = OrderedDict()
+        self._pending: OrderedDict[str, tuple[Act, dict[str, Any]]] = OrderedDict()  # and its arguments
+        self._telling: set[asyncio.Task[None]] = set()
         self._owed: dict[tuple[int, int, str], tuple[Control, ...]] = {}
 
     @property
@@ -215,15 +235,28 @@ class AgentDoor:
         self._seen.pop(found.id, None)
 
     def called(
-        self, subject: str, agent: str, run: str, *, call: str, model: str, cost_nano: int, latency_us: int
+        self,
+        subject: str,
+        agent: str,
+        run: str,
+        *,
+        call: str,
+        model: str,
+        cost_nano: int,
+        latency_us: int,
+        failed: bool,
     ) -> None:
-        """Put a model's call on the timeline of its run; of a run that nobody began, nothing."""
+        """Put a model's call on the timeline of its run; of a run that nobody began, nothing. On the event loop."""
         with suppress(NotFound, Unavailable):
             found = self._p.store.run(run)
             if found is not None and (found.subject, found.agent) == (subject, agent):
                 step = Step("llm", tool=model, call=call, cost_nano=cost_nano, latency_us=latency_us)
                 self._p.store.step(run, step)
-                self._p.watch.spent(found, model, cost_nano, latency_us, self._tier(subject))
+                tier = self._tier(subject)
+                if trips := self._p.watch.spent(found, model, cost_nano, latency_us, tier, failed=failed):
+                    telling = asyncio.get_running_loop().create_task(self._p.watch.tell(subject, trips))
+                    self._telling.add(telling)
+                    telling.add_done_callback(self._telling.discard)
 
     # Actions
 
@@ -239,6 +272,9 @@ class AgentDoor:
                 return again
         judged = self._judged(actor, call, run, action)
         verdict = self._decided(judged, action)
+        if judged.window is not None and isinstance(verdict, Allow) and not self._used(judged):
+            judged.window = None  # others used it up meanwhile
+            verdict = self._decided(judged, action, covered=False)
         act = judged.act
         if isinstance(verdict, Deny):
             return await self._denied(judged, [(r.control, r.why, r.fix) for r in verdict.reasons])
@@ -248,20 +284,41 @@ class AgentDoor:
             raise Unavailable("the release is not loaded yet", hint="try again in a second")
         return await self._let(judged, judged.agent, judged.tool, act.id)
 
+    async def decoy(self, actor: Actor, call: ToolCall, untrusted: str = "") -> Ruling:
+        """Try a forbidden action: judged and recorded as any other, but never let through and never counted.
+
+        `untrusted` is what its run would have read from outsiders before.
+        """
+        if not self._p.recorder.healthy:
+            raise Unavailable("actions cannot be recorded now, so none is tried", hint="see /readyz")
+        run = Run(call.run, actor.subject, actor.agent, actor.key, started=self._p.clock())
+        seen = Provenance(self._p.salt)
+        if untrusted:
+            seen.distrust(untrusted, 1, call.tool)
+        judged = self._judged(actor, call, run, DECOY, seen)
+        verdict, act = self._decided(judged, DECOY), judged.act
+        reasons = [(r.control, r.why, r.fix) for r in verdict.reasons] if isinstance(verdict, Deny) else act.reasons
+        act.verdict = "deny" if isinstance(verdict, Deny) else "ask" if isinstance(verdict, Ask) or reasons else "allow"
+        act.status, act.reasons = "decoy", reasons
+        await self._p.recorder.record(act, "act.decoy", act.id, {"arguments": call.arguments})
+        return self._ruling(judged, act.verdict, "denied", reasons)
+
     async def settle(self, actor: Actor, action: str, outcome: Outcome) -> None:
         """Take note of what became of an action that was let through. Saying it twice changes nothing."""
-        act = self._pending.pop(action, None) or self._act_of(action)
+        act, arguments = self._pending.get(action) or (self._act_of(action), {})
         if (act.subject, act.agent) != (actor.subject, actor.agent):
             raise NotFound(f"there is no action {action} of {actor.agent}")
+        self._pending.pop(action, None)
         effect = self._p.store.effect(action)
         if effect is not None and effect.state not in {INTENDED, UNKNOWN}:
             return
-        if effect is None and act.sort != READ and not act.dry_run:
+        step = self._p.store.step_of(action) if effect is None else None
+        if effect is None and (step is None or step[1].verdict != "allow" or (act.sort != READ and not act.dry_run)):
             raise Conflict(f"{action} was not let through", hint="ask first: POST /agents/v1/actions")
         result = _encode(outcome.result) if outcome.result is not None else b""
         act.status, act.latency_us = outcome.status, outcome.latency_us
         act.verdict, act.result_sha256 = "allow", _sha256(result) if result else ""
-        self._learn(act, outcome)
+        self._learn(act, arguments, outcome)
         kind = {"ok": "act.completed", "error": "act.failed", "unknown": "act.unknown"}[outcome.status]
         kept = {"result": outcome.result, "message": outcome.message} if effect is not None else None
         name = (
@@ -295,7 +352,7 @@ class AgentDoor:
             _said(ruling, waiting, self._p.clock())
         return ruling
 
-    def reweighed(self, row: Mapping[str, Any], arguments: dict[str, Any], before: dict[str, Any]) -> None:
+    def reweighed(self, row: Mapping[str, Any], arguments: dict[str, Any], before: dict[str, Any]) -> Weighing:
         """Judge arguments that a person changed: `Denied` if the rules forbid them, whoever agrees.
 
         What the person wrote is that person's choice, and so no outsider's.
@@ -316,6 +373,34 @@ class AgentDoor:
         if found.denies:
             why = "; ".join(why for _, why, _ in found.denies)
             raise Denied(why, hint=found.denies[0][2], reasons=tuple(found.denies))
+        return found
+
+    async def parked(self, actor: Actor, action: str) -> Parked | None:
+        """Return an action that waits as it was asked first, for whoever only has its handle; None if it does not."""
+        found = self._p.store.step_of(action)
+        if found is None:
+            return None
+        self._run_of(actor, found[0])
+        waiting = await asyncio.to_thread(self._p.people.of, action)
+        kept = await asyncio.to_thread(self._p.content, f"{action}/parked")
+        if waiting is None or kept is None:
+            return None
+        return Parked(waiting.state, dict(kept["arguments"]), found[1].key)
+
+    def answered(self, approval: Approval) -> None:
+        """Count what people said of an action: who is refused again and again is stopped."""
+        if approval.action == PERFORM.name and approval.state in {"granted", "refused"}:
+            row = parked_action(self._p.people.engine, approval.id)
+            trips = self._p.watch.answered(act_of(row, approval), granted=approval.state == "granted")
+            self._p.watch.tell_now(approval.subject, trips)
+
+    async def lost(self, effect: Effect) -> None:
+        """Put on record that nobody knows what became of an action: its process died, or its time is over."""
+        act = self._act_of(effect.action)
+        act.status, act.digest, act.tier = UNKNOWN, effect.digest, effect.tier
+        with suppress(Conflict):  # it was found before
+            await self._p.recorder.record(act, "act.unknown", f"{effect.action}/lost-{effect.tries}")
+        self._pending.pop(effect.action, None)
 
     def concluded(self, action: str, state: str) -> None:
         """Follow a person who said what became of an action."""
@@ -323,7 +408,9 @@ class AgentDoor:
 
     # Judging
 
-    def _judged(self, actor: Actor, call: ToolCall, run: Run, action: Action) -> _Judged:
+    def _judged(
+        self, actor: Actor, call: ToolCall, run: Run, action: Action, seen: Provenance | None = None
+    ) -> _Judged:
         snapshot, now = self._p.sight.snapshot, self._p.clock()
         standing, charter = snapshot.standings.get(actor.subject), snapshot.charters.get(actor.subject)
         plan = snapshot.model.plan(standing.tier) if snapshot.model is not None and standing is not None else None
@@ -345,17 +432,19 @@ class AgentDoor:
             dry_run=call.dry_run,
             route="live" if action is ACT else "decoy",
         )
-        judged = _Judged(act, call, run, plan, agent, tool, None, call.arguments, standing)
+        judged = _Judged(act, call, run, plan, agent, tool, None, call.arguments, standing, chain=actor.chain)
         if charter is not None and agent is not None and tool is not None and call.tool in agent.tools:
-            seen = self._provenance(run.id)
-            weighing = charter.weigh(agent, tool, call.arguments, seen, run, act.tier, now)
+            known = seen if seen is not None else self._provenance(run.id)
+            weighing = charter.weigh(agent, tool, call.arguments, known, run, act.tier, now)
             judged.weighing = weighing
             act.amount, act.unit, act.tainted = weighing.amount, weighing.unit, list(weighing.tainted)
+            act.party = _party(weighing.counterparty, self._p.salt)
             if weighing.arguments is not None:
                 judged.arguments, act.edited = weighing.arguments, True
+                act.digest = ToolCall(run.id, call.tool, weighing.arguments).digest  # what people agree to
         return judged
 
-    def _decided(self, judged: _Judged, action: Action) -> Allow | Deny | Ask:
+    def _decided(self, judged: _Judged, action: Action, *, covered: bool = True) -> Allow | Deny | Ask:
         snapshot, act, agent, tool = self._p.sight.snapshot, judged.act, judged.agent, judged.tool
         weighing, standing = judged.weighing, judged.standing
         broken = self._p.watch.state(act)
@@ -372,10 +461,11 @@ class AgentDoor:
         denies = list(weighing.denies) if weighing is not None else []
         if judged.run.state != "running":
             denies.append(OPEN_RUN)
-        if asks and weighing is not None and standing is not None and not broken.supervised:
-            covered = self._p.window(standing, act, weighing.counterparty, act.started)
-            if covered:
-                asks = []
+        if act.dry_run and tool is not None and tool.kind != READ and not tool.dry_run:
+            denies.append(NO_REHEARSAL)
+        if asks and covered and weighing is not None and self._p.windows is not None:
+            judged.window = self._p.windows.covering(standing, act, weighing.counterparty, asks)
+            asks = [] if judged.window is not None else asks
         facts: dict[str, Value] = {
             "agent": agent.id if agent is not None else "",
             "tool": act.tool,
@@ -384,7 +474,8 @@ class AgentDoor:
             "autonomy": RUNGS[autonomy],
             "release": act.release,
             "epoch": act.epoch,
-            "stopped": stopped(snapshot.standings.get(ALL)),
+            "stopped": stopped(snapshot.standings.get(ALL))
+            or next((why for name in judged.chain if (why := stopped(standing, name))), ""),
             "denies": [list(one) for one in denies],
             "asks": [list(one) for one in asks],
             "breaker": broken.why if broken.open else "",
@@ -393,6 +484,13 @@ class AgentDoor:
         attempt = Attempt(action, act.key, act.subject, facts)
         case = Case(attempt, act.started, snapshot.model, standing, age=self._p.sight.age)
         return decide(case, self._controls(case))
+
+    def _used(self, judged: _Judged) -> bool:
+        return judged.window is not None and self._p.windows is not None and self._p.windows.take(judged.window, judged.act)
+
+    def _unused(self, judged: _Judged) -> None:
+        if judged.window is not None and self._p.windows is not None:
+            self._p.windows.give_back(judged.act.id)
 
     def _controls(self, case: Case) -> tuple[Control, ...]:
         plan, name = case.plan, case.attempt.action.name
@@ -412,7 +510,10 @@ class AgentDoor:
         step = self._step(judged, "deny", "denied", reasons)
         act.step = self._p.store.step(judged.run.id, step)
         trips = self._p.watch.refused(judged.run, act)
-        await self._p.recorder.record(act, "act.denied", act.id, {"arguments": call.arguments})
+        if (known := self._p.store.step_at(judged.run.id, act.step)) is not None and known.action != act.id:
+            act.id = known.action  # the same was refused for the same before, and is on record: it is only counted
+        else:
+            await self._p.recorder.record(act, "act.denied", act.id, {"arguments": call.arguments})
         if trips:
             await self._p.watch.tell(act.subject, trips)
         return self._ruling(judged, "deny", state, reasons)
@@ -435,6 +536,8 @@ class AgentDoor:
         try:
             arguments = await self._p.people.spend(waiting, actor.key)
         except Denied as refusal:
+            if {control for control, _, _ in refusal.reasons} <= OUTDATED:
+                return await self._park(judged)  # what was agreed to counts no more: people are asked anew
             return await self._denied(judged, list(refusal.reasons))
         except Conflict:  # another process was asked the same at once, and won
             return self._answered(judged, waiting)
@@ -464,7 +567,7 @@ class AgentDoor:
         trips = self._p.watch.parked(judged.run, act)
         why = "; ".join(why for _, why, _ in act.reasons)
         try:
-            act.approval = await self._p.people.park(act, judged.call.arguments, why)
+            act.approval = await self._p.people.park(act, judged.arguments, why)
         except BedplateError:
             self._p.store.mark(act.id, "denied", "deny")
             raise
@@ -477,6 +580,7 @@ class AgentDoor:
     async def _over(self, judged: _Judged, told: Told) -> Ruling:
         """Refuse what a limit leaves no room for; its step is on the timeline already."""
         act = judged.act
+        self._unused(judged)
         act.verdict, act.status, act.reasons = "deny", "denied", [told]
         trips = self._p.watch.refused(judged.run, act)
         await self._p.recorder.record(act, "act.denied", act.id, None)
@@ -498,6 +602,7 @@ class AgentDoor:
         """Let it through: within the limits, on record before it is done, and done once."""
         act, call, run = judged.act, judged.call, judged.run
         act.verdict, act.status = "allow", "intended"
+        act.reasons = [judged.window.told] if judged.window is not None else []
         writes = act.sort != READ and not call.dry_run
         claim = Claim(agent.limits, act.amount if writes else 0, act.sort if writes else READ)
         if agreed:
@@ -525,14 +630,15 @@ class AgentDoor:
                 tier=act.tier,
                 idempotent=tool.idempotent,
                 at=act.started,
+                due=act.started + LATEST,
             )
             held = await asyncio.to_thread(self._p.store.intend, run.id, act.step, effect)
             if not held.fresh:
                 return await self._taken(judged, held)
         if writes or (judged.plan is not None and judged.plan.intent):
             await self._p.recorder.record(act, "act.intent", f"{action}/intent", {"arguments": judged.arguments})
-        self._await(act)
-        ruling = self._ruling(judged, "allow", "intended", [])
+        self._await(act, judged.arguments)
+        ruling = self._ruling(judged, "allow", "intended", act.reasons)
         ruling.edited, ruling.arguments = act.edited, judged.arguments
         if call.dry_run and tool.dry_run:
             ruling.arguments = {**judged.arguments, tool.dry_run: True}
@@ -542,6 +648,7 @@ class AgentDoor:
 
     async def _late(self, judged: _Judged, reasons: list[Told]) -> Ruling:
         act = judged.act
+        self._unused(judged)
         act.verdict, act.status, act.reasons = "deny", "denied", reasons
         await self._p.recorder.record(act, "act.denied", f"{act.id}/stopped", None)
         return self._ruling(judged, "deny", "denied", reasons)
@@ -566,17 +673,19 @@ class AgentDoor:
             act = self._judged(actor, call, run, ACT)
             why = f"the step {call.key!r} was used for something else"
             return await self._denied(act, [("step-once", why, "give each step its own key")])
-        if known.state == INTENDED and known.action in self._pending:
-            return self._in_hand(call, run, known)
+        if known.state == INTENDED:
+            if self._p.clock() - (known.due - LATEST if known.due else known.at) < IN_HAND:
+                return self._in_hand(call, run, known)
+            known = self._p.store.settle(known.action, UNKNOWN)
         if known.state == UNKNOWN and known.idempotent and not self._strict(snapshot, tier, known.tier):
             judged = self._judged(actor, call, run, ACT)
             judged.act.id = known.action
             verdict = self._decided(judged, ACT)
             if isinstance(verdict, Deny):
                 return await self._denied_again(judged, verdict)
-            held = await asyncio.to_thread(self._p.store.retry, known.action)
+            held = await asyncio.to_thread(self._p.store.retry, known.action, self._p.clock() + LATEST)
             if held.fresh:
-                self._await(judged.act)
+                self._await(judged.act, judged.arguments)
                 judged.act.step = known.step
                 return self._ruling(judged, "allow", "intended", [])
         return await self._told_again(call, run, known, tier)
@@ -629,15 +738,19 @@ class AgentDoor:
         if atoms:
             self._p.store.add_atoms(run, step, source, atoms, trusted=trusted)
 
-    def _learn(self, act: Act, outcome: Outcome) -> None:
+    def _learn(self, act: Act, arguments: Mapping[str, Any], outcome: Outcome) -> None:
         """Take note of what a tool returned: whether what it says is trusted is the charter's to say."""
-        text = "\n".join([*_texts(outcome.result), outcome.message])
-        if not text.strip():
+        if outcome.result is None and not outcome.message.strip():
             return
         charter = self._p.sight.snapshot.charters.get(act.subject)
         tool = charter.tools.get(act.tool) if charter is not None else None
-        trusted = tool is not None and tool.output == "trusted"
-        self._read(act.run, act.step, act.tool, text, trusted=trusted)
+        if tool is None:  # the release changed meanwhile: nobody vouches for it
+            text = "\n".join([*_texts(outcome.result), outcome.message])
+            return self._read(act.run, act.step, act.tool, text, trusted=False)
+        for trusted, atoms in self._provenance(act.run).learned(tool, arguments, outcome.result, outcome.message):
+            if atoms:
+                self._p.store.add_atoms(act.run, act.step, act.tool, atoms, trusted=trusted)
+        return None
 
     # Small things
 
@@ -675,8 +788,8 @@ class AgentDoor:
         standing = self._p.sight.snapshot.standings.get(subject)
         return standing.tier if standing is not None else 0
 
-    def _await(self, act: Act) -> None:
-        self._pending[act.id] = act
+    def _await(self, act: Act, arguments: dict[str, Any]) -> None:
+        self._pending[act.id] = (act, arguments)
         while len(self._pending) > MAX_PENDING:
             self._pending.popitem(last=False)
 
@@ -685,7 +798,7 @@ class AgentDoor:
         return Step(
             "tool",
             tool=act.tool,
-            digest=act.digest,
+            digest=judged.call.digest,
             verdict=verdict,  # type: ignore[arg-type]  # one of three
             state=state,  # type: ignore[arg-type]  # one of those of toolcall
             at=act.started,
@@ -718,6 +831,10 @@ class AgentDoor:
 
     def _epoch(self, snapshot: Snapshot, subject: str, agent: str) -> str:
         return epoch(snapshot.standings.get(ALL), snapshot.standings.get(subject), agent)
+
+
+def _party(name: str, salt: bytes) -> str:
+    return hashlib.blake2b(name.encode(), digest_size=8, key=salt).hexdigest() if name else ""
 
 
 def _said(ruling: Ruling, waiting: Waiting, now: int) -> None:

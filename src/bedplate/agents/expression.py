@@ -23,16 +23,40 @@ SAMPLE: Mapping[str, Any] = {
     "tainted": ["a"],
     "ungrounded": ["a"],
 }
+LARGE = 10**9
+_COUNTED = {
+    of: [name for name, value in of_it.items() if isinstance(value, int)]
+    for of, of_it in (("run", RUN), ("today", TODAY))
+}
 VALUES: Mapping[str, tuple[Any, ...]] = {
     "text": ("a", ""),
-    "number": (1.5, 0),
+    "number": (LARGE + 0.5, 0),
     "flag": (True, False),
-    "list": ([],),
-    "object": ({},),
 }
 _FUNCTIONS = frozenset(
-    "size matches contains startsWith endsWith string int uint double bool has all exists exists_one filter map "
-    "lowerAscii upperAscii trim split in".split()
+    [
+        "size",
+        "matches",
+        "contains",
+        "startsWith",
+        "endsWith",
+        "string",
+        "int",
+        "uint",
+        "double",
+        "bool",
+        "has",
+        "all",
+        "exists",
+        "exists_one",
+        "filter",
+        "map",
+        "lowerAscii",
+        "upperAscii",
+        "trim",
+        "split",
+        "in",
+    ]
 )
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
@@ -89,10 +113,11 @@ def _types(program: Program, bare: str, signature: Mapping[str, str]) -> list[st
         return [f"the tool has no argument {name!r}; known: {', '.join(signature) or 'none'}" for name in missing]
     if {"any", "list", "object"} & set(signature.values()):
         return []  # what stands in them is not declared
-    for turn in (0, 1):
-        arguments = {name: VALUES[kind][turn % len(VALUES[kind])] for name, kind in signature.items()}
+    for turn, many in ((0, True), (0, False), (1, True), (1, False)):  # what is false hides what stands beside it
+        arguments = {name: VALUES[kind][turn] for name, kind in signature.items()}
+        counts = {of: {**SAMPLE[of], **dict.fromkeys(_COUNTED[of], LARGE if many else 0)} for of in _COUNTED}
         try:
-            found = program.execute(context({**SAMPLE, "args": arguments}))
+            found = program.execute(context({**SAMPLE, **counts, "args": arguments}))
         except ZeroDivisionError:
             continue  # of these values
         except Exception as bad:  # noqa: BLE001  whatever the library raises, it would at the first call

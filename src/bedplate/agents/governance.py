@@ -14,7 +14,7 @@ from bedplate.kernel.decision import Case
 from bedplate.kernel.manifest import Kind, Manifest
 from bedplate.kernel.standing import Rung, Standing
 
-from .stop import DRILLED, epoch_of, lifted, raised, stopped
+from .stop import DRILL_SCOPE, DRILLED, epoch_of, lifted, raised, stopped, tried
 from .toolcall import READ
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ OPEN_WINDOW = Action(
 END_WINDOW = Action("agents.shut", "agents:action:settle", "End what was agreed to beforehand.")
 PROVE = Action("agents.prove", "models:measure:record", "Record whether a decoy was stopped.")
 LOOK = Action("agents.look", "agents:action:read", "Note that somebody looks at an action that waits.")
+SWEEP = Action("agents.sweep", "models:measure:record", "Close questions that a stop or another release voided.")
 PLANT = Action("agents.plant", "models:measure:record", "Note that a known-bad action was put among those that wait.")
 
 FAST = (ACT.name, DECOY.name)
@@ -244,7 +245,9 @@ def _shut(standing: Standing, event: Event) -> Standing:
 
 
 def _drilled(standing: Standing, event: Event) -> Standing:
-    return _with(standing, DRILLED, {**_mapping(standing, DRILLED), str(event.data["scope"]): event.at})
+    scope = str(event.data["scope"])
+    name = scope if not scope.startswith(DRILL_SCOPE) else DRILL_SCOPE
+    return _with(tried(standing, scope), DRILLED, {**_mapping(standing, DRILLED), name: event.at})
 
 
 def _violation() -> Case:
@@ -297,6 +300,7 @@ MANIFEST = Manifest(
         END_WINDOW,
         PROVE,
         LOOK,
+        SWEEP,
         PLANT,
     ),
     controls=(
@@ -377,6 +381,8 @@ MANIFEST = Manifest(
                 "counterparties": "list",
                 "count": "int",
                 "until": "int",
+                "epoch": "text",
+                "release": "text",
             },
             "People agreed beforehand to what an agent may do without asking, within these bounds.",
             _opened,

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from bedplate.kernel.event import Value
     from bedplate.kernel.governor import Governor
 
+    from .charter import Weighing
     from .record import Act, ActRecorder
 
-Judge = Callable[[Mapping[str, Any], dict[str, Any], dict[str, Any]], None]
+Judge = Callable[[Mapping[str, Any], dict[str, Any], dict[str, Any]], "Weighing"]
 POLL_S = 5  # how soon to ask again about what waits
 ANSWERS = ("answer", "take-over")
 
@@ -62,6 +63,11 @@ class People:
         self._approval = approval
         self._content = content
         self._clock = clock
+
+    @property
+    def engine(self) -> Engine:
+        """The database in which questions are found."""
+        return self._engine
 
     async def asked(self, run: str, digest: str) -> Waiting | None:
         """Return what is on record of this very call, if people were asked about it."""
@@ -125,15 +131,18 @@ class People:
         before = self.arguments(row)
         if arguments == before:
             raise InvalidInput("nothing differs", hint="approve it, or change an argument", code="no-change")
-        judge(row, arguments, before)
+        weighed = judge(row, arguments, before)
         call = ToolCall(row["run"], row["tool"], arguments)
         content = f"{row['action']}/edit-{approval.id.rpartition('/')[2]}"
-        act.digest, act.edited = call.digest, True
+        act.digest, act.edited, act.amount, act.unit = call.digest, True, weighed.amount, weighed.unit
         self._recorder.record_sync(act, "act.edited", content, {"arguments": arguments, "by": by})
         facts: dict[str, Value] = {
             **approval.facts,
             "arguments_sha256": call.digest,
             "content": content,
+            "amount_micro": weighed.amount,
+            "unit": weighed.unit,
+            "tainted": [[t.argument, t.step, t.source] for t in weighed.tainted],
             "editor": by,
             "instead_of": approval.id,
         }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .toolcall import READ
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from .charter import Agent, Tool
     from .run import Run
@@ -375,9 +375,9 @@ def _tests(path: str, asked: Mapping[str, Any]) -> list[Callable[[Any], bool]]:
     if asked.get("not_one_of") is not None:
         none = list(asked["not_one_of"])
         tests.append(lambda value: not any(_same(value, one) for one in none))
-    for name, wanted in (("matches", True), ("not_matches", False)):
+    for name, fits in (("matches", True), ("not_matches", False)):
         if asked.get(name) is not None:
-            tests.append(_matching(path, asked[name], wanted=wanted))
+            tests.append(_matching(path, asked[name], wanted=fits))
     if asked.get("above") is not None:
         floor = Decimal(str(asked["above"]))
         tests.append(lambda value: _number(value, path) > floor)
@@ -506,16 +506,15 @@ def _found(said: str, *, nowhere: bool) -> Condition:
     every = said == "any"
 
     def holds(facts: Facts) -> bool:
-        for one in facts.tainted_any() if every else facts.tainted():
-            if (one.source == NOWHERE) == nowhere:
-                return True
-        return False
+        found = facts.tainted_any() if every else facts.tainted()
+        return any((one.source == NOWHERE) == nowhere for one in found)
 
     return holds
 
 
 def _echoes(said: str, _lists: object) -> Condition:
-    return lambda facts: facts.seen.echoes(facts.arguments, facts.tool.sensitive) == (said == "yes")
+    names = said == "names"
+    return lambda facts: facts.seen.echoes(facts.arguments, (*facts.tool.sensitive, *facts.tool.links), names=names)
 
 
 def _cel(source: str, _lists: object) -> Condition:
@@ -549,6 +548,9 @@ _MAKERS: Mapping[str, Callable[[Any, Mapping[str, frozenset[str]]], Condition]] 
     "not_asked": lambda said, _: lambda facts: facts.asked() != (said == "yes"),
     "tainted": lambda said, _: _found(said, nowhere=False),
     "ungrounded": lambda said, _: _found(said, nowhere=True),
+    "contested": lambda said, _: (
+        lambda facts: facts.seen.contested(facts.arguments, facts.tool.sensitive) == (said == "yes")
+    ),
     "echoes": _echoes,
     "cel": _cel,
 }

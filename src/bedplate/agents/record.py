@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bedplate.errors import BedplateError, Unavailable
+from bedplate.errors import BedplateError, Conflict, Unavailable
 from bedplate.kernel.clock import rfc3339
 from bedplate.store.record import Record
 
@@ -55,6 +55,7 @@ class Act:
     result_sha256: str = ""
     route: str = "live"  # live, decoy or observed
     latency_us: int = 0
+    party: str = ""  # a keyed digest of whom it concerns; not on record
 
 
 def filed(subject: str) -> str:
@@ -76,10 +77,13 @@ class ActRecorder:
         return self._journal.healthy and self._vault.healthy
 
     async def record(self, act: Act, kind: str, name: str, content: Mapping[str, Any] | None = None) -> None:
-        """Commit one record under `name`; returns once it is durable. `Unavailable` if that cannot be done."""
+        """Commit one record under `name`; returns once it is durable.
+
+        `Unavailable` if that cannot be done, `Conflict` if something else is on record under this name.
+        """
         try:
             await self._journal.append(self._made(act, kind, name, content))
-        except Unavailable:
+        except (Conflict, Unavailable):
             raise
         except BedplateError as broken:
             raise Unavailable(f"the action cannot be recorded: {broken}", hint="nothing was done") from broken

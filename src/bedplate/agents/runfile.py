@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from bedplate.kernel.clock import Clock
 
 FILE = "runs.db"
-BUSY_S, FIRST_WAIT, LONGEST_WAIT = 5.0, 0.000_1, 0.004  # another process has the file for a fraction of a millisecond
+TURN = "runs.turn"
+BUSY_MS = 5_000  # for those who do not wait for their turn: a backup, say
 HOLD_TRIES, HOLD_WAIT = 40, 0.05  # seconds: whoever recovers a dead process has its lock for a moment
 
 
 class RunFile:
-    """The file, as one process has it open. Methods may be called from any thread; they wait for each other."""
+    """The file, as one process has it open. Methods may be called from any thread."""
 
     def __init__(self, folder: Path, process: str, clock: Clock) -> None:
         """Open `folder`/runs.db as a process of this name, of which there is one at a time.
@@ -39,17 +40,18 @@ class RunFile:
         self.path, self.process, self.life = folder / FILE, process, uuid.uuid4().hex
         self.clock = clock
         self.folder = folder
-        self._lock = threading.RLock()
+        self._lock, self._sync = threading.RLock(), threading.RLock()  # nobody who reads waits for the disk
         self._broken = ""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._held = _hold(lock_of(folder, process))
+        self._turn, self._sync_turn = (_file(folder / TURN) for _ in range(2))
         try:
-            with _told(self.path):
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite would let others read it
+            with _told(self.path), _turn(self._turn):
+                os.close(_file(self.path))  # SQLite would let others read it
                 self._db = _connect(self.path, "NORMAL")
                 self._durable = _connect(self.path, "FULL")
         except BaseException:
-            os.close(self._held)
+            self._let_go()
             raise
 
     @contextmanager
@@ -60,19 +62,18 @@ class RunFile:
 
     def close(self) -> None:
         """Close the file and let the name go."""
-        with self._lock:
+        with self._lock, self._sync:
             self._db.close()
             self._durable.close()
-            with suppress(OSError):
-                os.close(self._held)
+            self._let_go()
 
     @contextmanager
     def writing(self, *, durable: bool = False) -> Iterator[apsw.Connection]:
         """Give the connection within a transaction that no other process writes beside; `durable` ones are synced."""
-        with self._lock, _told(self.path):
+        lock, turn, db = (self._sync, self._sync_turn, self._durable) if durable else (self._lock, self._turn, self._db)
+        with lock, _told(self.path), _turn(turn):
             if self._broken:
                 raise Unavailable(f"{self.path} could not be written: {self._broken}", hint="restart this process")
-            db = self._durable if durable else self._db
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -85,21 +86,34 @@ class RunFile:
                     db.execute("ROLLBACK")
                 raise
 
+    def _let_go(self) -> None:
+        for fd in (self._held, self._turn, self._sync_turn):
+            with suppress(OSError):
+                os.close(fd)
+        self._held = self._turn = self._sync_turn = -1  # a number that is closed twice may be somebody else's by then
+
+
+@contextmanager
+def _turn(fd: int) -> Iterator[None]:
+    """Wait for the turn to write. The kernel wakes who is next: SQLite only looks again, later and later.
+
+    One that stops in the middle of its turn makes all others wait: nothing is let through until it goes on or is ended.
+    """
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+def _file(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
 
 def _connect(path: Path, synchronous: str) -> apsw.Connection:
     must_be_safe(apsw.sqlite_lib_version())
     db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
-    until: list[float] = [0.0]
-
-    def wait(tries: int) -> bool:
-        # SQLite's own waiting sleeps for milliseconds; a transaction here takes a tenth of one.
-        now = time.monotonic()
-        if tries == 0:
-            until[0] = now + BUSY_S
-        time.sleep(min(LONGEST_WAIT, FIRST_WAIT * (1 << min(tries, 6))))
-        return now < until[0]
-
-    db.set_busy_handler(wait)
+    db.set_busy_timeout(BUSY_MS)
     db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
     if db.execute("PRAGMA journal_mode = WAL").get != "wal":
         raise Unavailable(f"{path} is on a file system without a write-ahead log", hint="a local disk has one")
@@ -134,7 +148,7 @@ def lock_of(folder: Path, process: str) -> Path:
 
 def take_lock(path: Path) -> int:
     """Take it until the returned descriptor is closed; raises Conflict if its process lives."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    fd = _file(path)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

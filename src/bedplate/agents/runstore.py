@@ -163,6 +163,11 @@ class RunStore(Effects):
         """Return the run and the step of an action, or None."""
         return self._step("WHERE action = ?", (action,))
 
+    def step_at(self, run: str, number: int) -> Step | None:
+        """Return the step of a run that has this number, or None."""
+        found = self._step("WHERE run = ? AND number = ?", (run, number))
+        return found[1] if found else None
+
     def last_like(self, run: str, digest: str, key: str = "") -> Step | None:
         """Return the newest step of a run that was this very call, under this key, or None."""
         found = self._step("WHERE run = ? AND digest = ? AND key = ? ORDER BY number DESC LIMIT 1", (run, digest, key))

@@ -14,6 +14,7 @@ WHOLE = "*"  # the scope of a stop that holds for every agent of a use case, and
 STOPPED = "agents.stopped"  # the fact: by scope, why it is stopped
 EPOCHS = "agents.epochs"  # the fact: by scope, how often it was stopped
 DRILLED = "agents.drilled"  # the fact: by scope, when a stop was last tried
+DRILL_SCOPE = "drill/"  # how the scope of a tried stop begins: no agent is named like that, so none is held up
 
 
 def stopped(standing: Standing | None, agent: str = "") -> str:
@@ -45,6 +46,20 @@ def lifted(standing: Standing, event: Event) -> Standing:
     """Fold the end of a stop. Its epoch stays: what was asked before it stays void."""
     held = {scope: why for scope, why in _of(standing, STOPPED).items() if scope != event.data["scope"]}
     return _with(standing, held, _of(standing, EPOCHS))
+
+
+def tried(standing: Standing, scope: str) -> Standing:
+    """Fold the end of a stop that was only tried; a real one goes on until it is lifted."""
+    if not scope.startswith(DRILL_SCOPE):
+        return standing
+    held, counts = _of(standing, STOPPED), _of(standing, EPOCHS)
+    left = {name: why for name, why in held.items() if name != scope}
+    return _with(standing, left, {name: count for name, count in counts.items() if name != scope})
+
+
+def drills(standing: Standing | None) -> list[str]:
+    """Name the stops that are being tried."""
+    return sorted(scope for scope in _of(standing, STOPPED) if scope.startswith(DRILL_SCOPE))
 
 
 def _of(standing: Standing | None, fact: str) -> dict[str, Value]:

@@ -10,6 +10,7 @@ from bedplate.store.projector import upsert
 from bedplate.store.tables import Projection, metadata
 
 from .governance import PERFORM
+from .stop import DRILL_SCOPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -182,6 +183,8 @@ def _drilled(connection: Connection, event: Event) -> None:
     row = {name: event.data[name] for name in ("scope", "ms", "points", "outcome", "summary")}
     row |= {"seq": event.seq, "subject": event.stream, "by": event.actor, "at": event.at, "last_seq": event.seq}
     connection.execute(insert(drill).values(**row))
+    if str(event.data["scope"]).startswith(DRILL_SCOPE):
+        _lifted(connection, event)
 
 
 def _tripped(connection: Connection, event: Event) -> None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from bedplate.errors import NotFound
+from bedplate.store.tables import event
 
+from .stop import ALL, WHOLE
 from .tables import drill, glimpse, parked, stop, tripped
 
 if TYPE_CHECKING:
@@ -68,6 +70,23 @@ def stops(engine: Engine, *, subject: str = "", in_force: bool = False, limit: i
     if in_force:
         query = query.where(stop.c.lifted_at == 0)
     return _all(engine, query)
+
+
+def outdated(engine: Engine, limit: int = 500) -> dict[str, list[str]]:
+    """List questions that still wait although a stop came after them, by subject."""
+    later = select(stop.c.seq).where(
+        stop.c.subject.in_((parked.c.subject, ALL)),
+        stop.c.scope.in_((WHOLE, parked.c.agent)),
+        stop.c.seq > event.c.seq,
+    )
+    asked = (event.c.stream == parked.c.approval) & (event.c.version == 1)
+    query = select(parked.c.subject, parked.c.approval).join(event, asked)
+    query = query.where(parked.c.state.in_(OPEN), later.exists())
+    found: dict[str, list[str]] = {}
+    with engine.connect() as connection:
+        for subject, approval in connection.execute(query.limit(limit)):
+            found.setdefault(str(subject), []).append(str(approval))
+    return found
 
 
 def trips(engine: Engine, *, subject: str = "", is_open: bool = False, limit: int = PAGE) -> list[dict[str, Any]]:

@@ -73,7 +73,7 @@ class Watch:
 
     def let(self, run: Run, act: Act) -> list[Trip]:
         """Count a call that is let through; what opens stops it."""
-        return self._note(act, "call", run, verdict="allow")
+        return self._note(act, "call", run, verdict="allow", destination=act.party)
 
     def parked(self, run: Run, act: Act) -> list[Trip]:
         """Count a call that waits for people."""
@@ -87,15 +87,15 @@ class Watch:
     def ended(self, act: Act, outcome: Outcome) -> list[Trip]:
         """Count what became of a call."""
         failed = outcome.status == "error"
-        return self._note(
-            act, "outcome", None, transport=outcome.transport, failed=failed, latency_us=outcome.latency_us
-        )
+        agreed = bool(act.approval)
+        told = {"transport": outcome.transport, "failed": failed, "latency_us": outcome.latency_us, "agreed": agreed}
+        return self._note(act, "outcome", None, **told)
 
     def answered(self, act: Act, *, granted: bool) -> list[Trip]:
         """Count what people said."""
         return self._note(act, "answer", None, granted=granted)
 
-    def spent(self, run: Run, model: str, cost_nano: int, latency_us: int, tier: int) -> list[Trip]:
+    def spent(self, run: Run, model: str, cost_nano: int, latency_us: int, tier: int, *, failed: bool) -> list[Trip]:
         """Count a model's call."""
         signal = Signal(
             "model",
@@ -107,6 +107,7 @@ class Watch:
             model=model,
             nano=cost_nano,
             latency_us=latency_us,
+            transport=failed,
         )
         return self._breakers.note(signal)
 

@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Path, Query
 
 from bedplate.agents import actions, views
-from bedplate.agents.governance import READ_ACTIONS, WINDOWS
-from bedplate.agents.stop import ALL, epoch_of, stopped
-from bedplate.errors import Denied, NotFound
+from bedplate.agents.drill import WITHIN_MS
+from bedplate.agents.stop import ALL, epoch, epoch_of, stopped
+from bedplate.errors import InvalidInput, NotFound
 from bedplate.kernel.clock import day_of
-from bedplate.wire import Answered, Because, BreakerClosed, Concluded, Edited, Stopped, Window
+from bedplate.paths.agents import arguments_of, looked, may_read, must_read, plain_agent
+from bedplate.paths.drill import drill
+from bedplate.wire import Answered, Because, BreakerClosed, Concluded, Drill, Edited, Stopped, Window
 
 from .agents import plain_run, plain_step
 from .portfolio import Id
 from .session import At, Me
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from bedplate.installation import Installation
-    from bedplate.kernel.standing import Standing
 
 router = APIRouter(tags=["agents"])
 ApprovalId = Annotated[str, Path(min_length=36, max_length=60)]
@@ -40,7 +39,7 @@ def agents(at: At, me: Me, use_case: str = "") -> dict[str, Any]:  # noqa: ARG00
     for subject, charter in sorted(snapshot.charters.items()):
         if use_case in {"", subject.partition("/")[2]}:
             standing = snapshot.standings[subject]
-            found += [plain_agent(at, standing, agent) for _, agent in sorted(charter.agents.items())]
+            found += [plain_agent(at.agents, standing, agent) for _, agent in sorted(charter.agents.items())]
     return {"agents": found, "stopped": stopped(snapshot.standings.get(ALL))}
 
 
@@ -56,7 +55,7 @@ def runs(
     """List runs, those begun last first; those of use cases whose actions you may read."""
     subject = f"usecase/{use_case}" if use_case else ""
     found = at.runs.runs(subject=subject, agent=agent, state=state, limit=limit)
-    return {"runs": [plain_run(run) for run in found if may_read(at, me.person, run.subject)]}
+    return {"runs": [plain_run(run) for run in found if may_read(at.agents, me.person, run.subject)]}
 
 
 @router.get("/runs/{run}")
@@ -65,7 +64,7 @@ def run(at: At, me: Me, run: RunId) -> dict[str, Any]:
     found = at.runs.run(run)
     if found is None:
         raise NotFound(f"there is no run {run}", hint="list them: bedplate runs")
-    must_read(at, me.person, found.subject)
+    must_read(at.agents, me.person, found.subject)
     return {**plain_run(found), "steps": [plain_step(step) for step in at.runs.steps(run)]}
 
 
@@ -81,17 +80,17 @@ def queue(
     """List actions that wait for people, those that came first first; or with `state`, those that waited."""
     subject = f"usecase/{use_case}" if use_case else ""
     rows, total = views.queue(at.engine, subject=subject, agent=agent, state=state, page=page)
-    return {"actions": [row for row in rows if may_read(at, me.person, row["subject"])], "total": total}
+    return {"actions": [row for row in rows if may_read(at.agents, me.person, row["subject"])], "total": total}
 
 
 @router.get("/actions/{approval:path}")
 def action(at: At, me: Me, approval: ApprovalId) -> dict[str, Any]:
     """Return one action that waits or waited, with its arguments; that you looked is on record."""
     row = views.parked_action(at.engine, approval)
-    must_read(at, me.person, row["subject"])
+    must_read(at.agents, me.person, row["subject"])
     if row["state"] in views.OPEN:
-        actions.look(at.governor, me.person, at.approval(approval))
-    return {**row, "arguments": arguments_of(at, row), "facts": dict(at.approval(approval).facts)}
+        looked(at.governor, me.person, at.approval(approval))
+    return {**row, "arguments": arguments_of(at.agents, row), "facts": dict(at.approval(approval).facts)}
 
 
 @router.post("/actions/{approval:path}/edit")
@@ -157,6 +156,15 @@ def lift_all(at: At, me: Me, body: Because) -> dict[str, Any]:
     return {"subject": ALL}
 
 
+@router.post("/use-cases/{name}/drill")
+def drill_now(at: At, me: Me, name: Id, body: Drill) -> dict[str, Any]:
+    """Try a stop, of nobody or of an agent that stays stopped; says how soon each serving process refused."""
+    made = drill(at, me.person, f"usecase/{name}", body.agent, body.reason)
+    told = {"scope": made.scope, "outcome": made.result.outcome, "ms": made.result.ms, "within_ms": WITHIN_MS}
+    told |= {"summary": made.result.summary, "answers": [asdict(a) for a in made.result.answers]}
+    return {**told, "silent": made.result.silent, "releases": made.releases, "unattached": made.unattached}
+
+
 @router.get("/stops")
 def stops(at: At, me: Me, use_case: str = "") -> dict[str, Any]:  # noqa: ARG001  signed in, nothing more
     """List stops, drills and breakers that opened, newest first."""
@@ -178,7 +186,17 @@ def close(at: At, me: Me, name: Id, body: BreakerClosed) -> dict[str, str]:
 def open_window(at: At, me: Me, name: Id, body: Window) -> dict[str, str]:
     """Ask that an agent may do some things without asking each time, within bounds and until a day."""
     window = secrets.token_hex(6)
-    facts = {**body.model_dump(exclude={"until"}), "window": window, "until": day_of(body.until, after=1)}
+    snapshot, subject = at.follower.snapshot, f"usecase/{name}"
+    standing = snapshot.standings.get(subject)
+    bound = {
+        "epoch": epoch(snapshot.standings.get(ALL), standing, body.agent),
+        "release": standing.release if standing is not None else "",
+    }
+    try:
+        until = day_of(body.until, after=1)
+    except ValueError:
+        raise InvalidInput(f"until {body.until!r} is no day", hint="write it as 2026-12-31") from None
+    facts = {**body.model_dump(exclude={"until"}), "window": window, "until": until, **bound}
     most = f"{body.amount_micro / 1_000_000:.2f} {body.unit} each" if body.amount_micro else "any amount"
     summary = f"{body.agent} may use {body.tool} ({most}) without asking until {body.until}"
     actions.open_window(at.governor, me.person, f"usecase/{name}", facts, summary)
@@ -200,47 +218,3 @@ def stop_now(at: Installation, person: str, subject: str, body: Stopped) -> dict
     at.follower.look()
     standing = at.follower.snapshot.standings.get(subject)
     return {"subject": subject, "agent": body.agent, "epoch": epoch_of(standing, body.agent)}
-
-
-def plain_agent(at: Installation, standing: Standing, agent: Any) -> dict[str, Any]:  # noqa: ANN401  of the charter
-    """Return an agent as JSON-ready values, with what stops it."""
-    windows: Mapping[str, Any] = standing.facts.get(WINDOWS, {})  # type: ignore[assignment]  # as they were recorded
-    return {
-        "use_case": standing.subject.partition("/")[2],
-        "agent": agent.id,
-        "title": agent.title,
-        "owner": agent.owner or standing.owner,
-        "tools": sorted(agent.tools),
-        "autonomy": agent.autonomy,
-        "may_call": sorted(agent.may_call),
-        "limits": asdict(agent.limits),
-        "tier": standing.tier,
-        "rung": standing.rung.name.lower(),
-        "stopped": stopped(at.follower.snapshot.standings.get(ALL)) or stopped(standing, agent.id),
-        "suspended": standing.suspended,
-        "breakers": at.agents.parts.watch.open_of(standing.subject, agent.id),
-        "windows": [w for w in windows.values() if w["agent"] == agent.id and w["until"] > at.clock()],
-    }
-
-
-def may_read(at: Installation, person: str, subject: str) -> bool:
-    """Tell whether somebody may read what agents of a use case did."""
-    snapshot = at.follower.snapshot
-    standing = snapshot.standings.get(subject)
-    domain = standing.domain if standing is not None else ""
-    return snapshot.model is not None and snapshot.model.authority.allowed(person, READ_ACTIONS.needs, domain)
-
-
-def must_read(at: Installation, person: str, subject: str) -> None:
-    """Refuse somebody who may not read what agents of a use case did."""
-    if not may_read(at, person, subject):
-        why = f"{person} may not read what agents of {subject} did"
-        raise Denied(why, hint=f"it needs {READ_ACTIONS.needs}", reasons=(("authority", why, READ_ACTIONS.needs),))
-
-
-def arguments_of(at: Installation, row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the arguments of an action; None where they were erased."""
-    try:
-        return at.agents.parts.people.arguments(row)
-    except NotFound:
-        return None

@@ -31,6 +31,11 @@ PLACES = (
     ("/cost", "Cost"),
     ("/prompts", "Prompts"),
     ("/evals", "Evals"),
+    ("/agents", "Agents"),
+    ("/actions", "Actions"),
+    ("/runs", "Runs"),
+    ("/oversight", "Oversight"),
+    ("/stops", "Stops"),
     ("/flow", "Flow"),
     ("/shadow", "Shadow AI"),
     ("/ledger", "Ledger"),
@@ -46,6 +51,7 @@ GROUPS = (
     ("Portfolio", ("/portfolio", "/ideas", "/use-cases", "/value", "/paths", "/vendors")),
     ("Decide", ("/approvals", "/people", "/flow", "/maturity", "/model", "/shadow")),
     ("Run", ("/incidents", "/calls", "/guardrails", "/prompts", "/evals", "/data", "/upstreams", "/cost")),
+    ("Agents", ("/agents", "/actions", "/runs", "/oversight", "/stops")),
     ("Prove", ("/ledger",)),
 )
 

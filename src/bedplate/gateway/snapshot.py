@@ -90,6 +90,7 @@ class Follower:
         self._looking = threading.Lock()  # one at a time: a slow reader must not put an older snapshot back
         self._proved = 0.0  # monotonic seconds; 0: never
         self.snapshot = EMPTY
+        self.moved: list[Callable[[], None]] = []  # told of each new snapshot; they must be quick and raise nothing
 
     def start(self) -> None:
         """Read once, then keep following in a thread."""
@@ -111,9 +112,12 @@ class Follower:
         """Look at the head now and reload if it moved."""
         with self._looking:
             began = time.monotonic()  # what happens while we read is newer than what we prove
-            if self._head() != self.snapshot.size:
+            new = self._head() != self.snapshot.size
+            if new:
                 self.snapshot = self._load()
             self._proved = began
+        for told in self.moved if new else ():
+            told()
 
     def _run(self) -> None:
         while not self._stop.wait(self._every):

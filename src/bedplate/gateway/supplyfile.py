@@ -87,27 +87,10 @@ class TlsPart(Part):
     ca_file: Annotated[str, Field(max_length=1_000)] = ""
 
 
-class UpstreamPart(Part):
-    """One upstream."""
+class KeyedPart(Part):
+    """A part that refers to a key."""
 
-    name: Id
-    url: Annotated[str, Field(min_length=1, max_length=1_000)]
-    account: Id | None = None
-    shape: Literal["openai", "anthropic", "azure"]
-    protocols: Annotated[list[Dialect], Field(min_length=1)] | None = None
     key: KeyPart | None = None
-    model: Annotated[str, Field(max_length=120)] = ""
-    api_version: Annotated[str, Field(pattern=r"^[a-z0-9.-]{0,40}$")] = ""
-    headers: dict[str, Header] = Field(default_factory=dict)
-    timeouts: TimeoutsPart = TimeoutsPart()
-    max_concurrent: Annotated[int, Field(ge=1, le=100_000)] = 256
-    queue: Annotated[int, Field(ge=0, le=100_000)] = 0
-    rate: RatePart = RatePart()
-    retry: RetryPart = RetryPart()
-    breaker: BreakerPart = BreakerPart()
-    tls: TlsPart = TlsPart()
-    insecure: Literal["yes", "no"] = "no"
-    description: Annotated[str, Field(max_length=500)] = ""
 
     @field_validator("key", mode="before")
     @classmethod
@@ -120,6 +103,28 @@ class UpstreamPart(Part):
             if how == "file" and isinstance(where, str) and where.startswith("/"):
                 return value
         raise ValueError(_LITERAL)
+
+
+class UpstreamPart(KeyedPart):
+    """One upstream."""
+
+    name: Id
+    url: Annotated[str, Field(min_length=1, max_length=1_000)]
+    account: Id | None = None
+    shape: Literal["openai", "anthropic", "azure"]
+    protocols: Annotated[list[Dialect], Field(min_length=1)] | None = None
+    model: Annotated[str, Field(max_length=120)] = ""
+    api_version: Annotated[str, Field(pattern=r"^[a-z0-9.-]{0,40}$")] = ""
+    headers: dict[str, Header] = Field(default_factory=dict)
+    timeouts: TimeoutsPart = TimeoutsPart()
+    max_concurrent: Annotated[int, Field(ge=1, le=100_000)] = 256
+    queue: Annotated[int, Field(ge=0, le=100_000)] = 0
+    rate: RatePart = RatePart()
+    retry: RetryPart = RetryPart()
+    breaker: BreakerPart = BreakerPart()
+    tls: TlsPart = TlsPart()
+    insecure: Literal["yes", "no"] = "no"
+    description: Annotated[str, Field(max_length=500)] = ""
 
     @field_validator("api_version", mode="before")
     @classmethod

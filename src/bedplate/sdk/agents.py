@@ -40,9 +40,15 @@ def current_action() -> str:
 
 
 class Agents:
-    """Asks one server as one agent, with its key or token. Thread-safe; for async code there is `AsyncAgents`."""
+    """Asks one server as one agent, with its key or token. Thread-safe; for async code there is `AsyncAgents`.
 
-    def __init__(self, url: str, key: str, *, timeout_s: float = 30) -> None:
+    `alone`: no other process works on these runs, so a step that is in hand, but not here, is one that a process died
+    with. That nobody knows what became of it is then said at once, and not only once the server gives it up.
+    """
+
+    def __init__(self, url: str, key: str, *, timeout_s: float = 30, alone: bool = False) -> None:
+        self._alone = alone
+        self._hands: set[str] = set()  # actions that this process was let do, and did not say the outcome of
         self._client = Client(url, key, timeout_s=timeout_s, connections=CONNECTIONS)
         self._known: OrderedDict[str, None] = OrderedDict()
         self._lock = Lock()
@@ -66,7 +72,13 @@ class Agents:
     def propose(self, run: str, tool: str, arguments: Json, *, key: str = "", dry_run: bool = False) -> Ruling:
         """Ask whether a tool may be called like this. With the key of a step that was done, what came of it."""
         body: Json = {"run": run, "tool": tool, "arguments": plain(arguments), "key": key, "dry_run": dry_run}
-        return Ruling.of(self._client.post(f"{ROOT}/actions", body))
+        ruling = Ruling.of(self._client.post(f"{ROOT}/actions", body))
+        if self._alone and ruling.in_hand and ruling.action not in self._hands:
+            self.settle(ruling.action, "unknown", message="the process that had it in hand has died")
+            ruling = Ruling.of(self._client.post(f"{ROOT}/actions", body))
+        if ruling.verdict == "allow" and not ruling.replayed:
+            self._hands.add(ruling.action)
+        return ruling
 
     def settle(
         self,
@@ -84,6 +96,7 @@ class Agents:
             "transport": transport, "latency_us": latency_us,
         }  # fmt: skip
         self._client.post(f"{ROOT}/actions/{quote(action, safe='')}/outcome", body)
+        self._hands.discard(action)
 
     def state(self, action: str) -> Ruling:
         """Return how an action stands: what it waits for, or what became of it."""
@@ -153,8 +166,10 @@ class Agents:
 class AsyncAgents:
     """The same for async code. Requests run in threads, so that the loop never waits for the network."""
 
-    def __init__(self, url: str, key: str, *, timeout_s: float = 30, sync: Agents | None = None) -> None:
-        self.sync = sync or Agents(url, key, timeout_s=timeout_s)
+    def __init__(
+        self, url: str, key: str, *, timeout_s: float = 30, alone: bool = False, sync: Agents | None = None
+    ) -> None:
+        self.sync = sync or Agents(url, key, timeout_s=timeout_s, alone=alone)
 
     @classmethod
     def over(cls, agents: Agents | AsyncAgents) -> AsyncAgents:

@@ -22,7 +22,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from agents import FunctionTool, default_tool_error_function, function_tool
-
 from bedplate.errors import InvalidInput
 
 from .agents import Agents, AsyncAgents
@@ -31,8 +30,9 @@ from .ruling import name_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from agents import RunContextWrapper, RunState
     from agents.tool_context import ToolContext
+
+    from agents import RunContextWrapper, RunState
 
     from .ruling import Json, Ruling
 
@@ -138,7 +138,9 @@ def _instead(ruling: Ruling) -> Any:  # noqa: ANN401  whatever the tool returned
     """Return what a tool call is answered with that is not made."""
     if ruling.verdict == "ask":
         return f"Not done yet: {ruling.why}"
-    return ruling.result if ruling.verdict == "allow" and ruling.state != "error" else ruling.told
+    return (
+        ruling.told if ruling.verdict == "deny" or ruling.state == "error" or ruling.result is None else ruling.result
+    )
 
 
 def _said(ctx: RunContextWrapper[Any]) -> Iterator[str]:

@@ -72,7 +72,7 @@ class Governed(AbstractCapability[Any]):
         if ruling.verdict == "deny" or (ruling.replayed and ruling.state == "error"):
             raise ToolFailed(ruling.told)
         if ruling.replayed:
-            return ruling.result
+            return ruling.told if ruling.result is None else ruling.result
         return await self._agents.carry_out(ruling, lambda _: handler(merged(args, ruling)))
 
     async def _ruled(self, ctx: RunContext[Any], call: ToolCallPart, tool: str, args: ValidatedToolArgs) -> Ruling:

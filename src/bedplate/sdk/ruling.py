@@ -52,6 +52,11 @@ class Ruling:
         return self.verdict == "deny" and any(control == UNKNOWN for control, _, _ in self.reasons)
 
     @property
+    def in_hand(self) -> bool:
+        """Whether it waits for whoever is doing it, or died with it."""
+        return self.verdict == "ask" and self.state == "intended"
+
+    @property
     def why(self) -> str:
         """The reasons and what to do about them, in one line, for a model as for a person."""
         said = "; ".join(f"{why} ({control}). What to do: {fix}" for control, why, fix in self.reasons)
@@ -63,7 +68,9 @@ class Ruling:
         if self.verdict == "deny":
             return f"Not done, because it was refused: {self.why}"
         if self.state == "error":
-            return f"It failed: {self.result}"
+            return f"It failed: {self.result}" if self.result else "It failed, or was not done"
+        if self.result is None:
+            return "It was done"  # as a person said who looked, or by a tool that returns nothing
         return self.result if isinstance(self.result, str) else json.dumps(self.result)
 
     def parked(self) -> Json:
@@ -103,7 +110,7 @@ class Failed(BedplateError):
     code = "failed-before"
 
     def __init__(self, ruling: Ruling) -> None:
-        super().__init__(f"{ruling.tool} failed: {ruling.result}", hint="a new try is a new step, with its own key")
+        super().__init__(f"{ruling.tool}: {ruling.told}", hint="a new try is a new step, with its own key")
         self.ruling = ruling
 
 
