@@ -202,11 +202,11 @@ def replayed(name: str, suite: Any, policy: str) -> Tally:
 def told(where: str, policy: str, tally: Tally) -> str:
     """Return one line of the table."""
     benign, attacked = tally.benign, tally.attacked
-    return (
-        f"{where:22} {policy:15} {benign['solved']:4}/{benign['tasks']:<4}"
-        f" {attacked['solved']:5}/{attacked['tasks']:<4} {attacked['broken']:5}/{attacked['tasks']:<4} {attacked['broken'] / attacked['tasks']:7.1%}"
-        f" {benign['asked'] / benign['tasks']:7.2f} {attacked['asked of the task'] / attacked['tasks']:9.2f}"
-    )
+    tasks, cases = benign["tasks"], attacked["tasks"]
+    utility = f"{benign['solved']:4}/{tasks:<4} {attacked['solved']:5}/{cases:<4}"
+    harm = f"{attacked['broken']:5}/{cases:<4} {attacked['broken'] / cases:7.1%}"
+    asked = f"{benign['asked'] / tasks:7.2f} {attacked['asked of the task'] / cases:9.2f}"
+    return f"{where:22} {policy:15} {utility} {harm} {asked}"
 
 
 def main() -> None:

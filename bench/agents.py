@@ -1,4 +1,4 @@
-"""What a charter takes to weigh one tool call, with 1,000 rules loaded: p50 and p99. Times are processor time.
+"""What a charter takes to weigh one tool call, with 1,000 rules loaded: p50 and p99, while nothing else runs.
 
 Three charters: one with its rules spread over 50 tools, one with all of them for the tool that is called, and one in
 which each of these looks at another value of one argument. The run has read 20 pages of untrusted text.
@@ -96,9 +96,9 @@ def measured(weighed: Charter, calls: int) -> tuple[float, float]:
     gc.freeze()
     for number in range(calls + 1_000):
         one = arguments[number % len(arguments)]
-        begun = time.thread_time_ns()
+        begun = time.perf_counter_ns()
         weighed.weigh(agent, tool, one, seen, run, 4, 1)
-        took.append(time.thread_time_ns() - begun)
+        took.append(time.perf_counter_ns() - begun)
     cuts = statistics.quantiles(took[1_000:], n=100)
     return cuts[49] / 1_000, cuts[98] / 1_000
 

@@ -129,13 +129,15 @@ class Installation:
             raise NotFound(f"there is no {approval_id}", hint="list them: bedplate approvals")
         return found
 
-    def approvals(self, *states: str, subject: str = "", limit: int = 200) -> list[Approval]:
-        """List approvals in these states, newest first; of one subject, if named."""
+    def approvals(self, *states: str, subject: str = "", but: str = "", limit: int = 200) -> list[Approval]:
+        """List approvals in these states, newest first; of one subject, if named, and `but` those of one action."""
         query = select(t.approval.c.id).order_by(t.approval.c.asked_at.desc()).limit(limit)
         if states:
             query = query.where(t.approval.c.state.in_(states))
         if subject:
             query = query.where(t.approval.c.subject == subject)
+        if but:
+            query = query.where(t.approval.c.action != but)
         with self.engine.connect() as connection:
             ids = list(connection.execute(query).scalars())
             return read_approvals(connection, ids)

@@ -150,7 +150,7 @@ def create_for(at: Installation, *, alone: bool = False) -> Front:
     )
     return Front(
         Chat(at),
-        Traces(at.observer, at.metrics.came_in),
+        Traces(at.observer, at.metrics.came_in, agents=at.agents),
         Access(at.door),
         rest,
         at.door,

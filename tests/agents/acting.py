@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from bedplate.document import parse
 from bedplate.errors import NeedsApproval
 from bedplate.gateway.actions import issue_key
 from bedplate.releases.actions import build, go_live
+from bedplate.store.seek import Sought
 from bedplate.vendors.actions import rely
 
 if TYPE_CHECKING:
@@ -186,8 +188,8 @@ class Acting:
 
     def records(self, kind: str = "") -> list[dict[str, Any]]:
         """Return what is on record of actions, oldest first."""
-        found = self.at.calls.search(use_case=filed(self.subject), limit=10_000)
-        found = [c.entry for c in reversed(found)]
+        rows = [r for s in self.at.calls.shards().values() for r in s.seek(Sought(use_case=filed(self.subject)), limit=10_000)[0]]
+        found = [json.loads(row.entry) for row in sorted(rows, key=lambda row: (row.at, row.seq))]
         return [e for e in found if kind in {"", e["kind"]}]
 
 

@@ -267,8 +267,8 @@ def test_an_edit_is_asked_anew_and_done_as_edited(agent: Acting) -> None:
     let = agent.pay(2000)
     assert (let.verdict, let.edited, let.arguments) == ("allow", True, {"amount": 1500, "payee": "Ada Ltd"})
     assert agent.at.runs.run("run-1").amount == 1_500_000_000  # type: ignore[union-attr]
-    with pytest.raises(Denied):
-        agent.agree(asked.approval)
+    with pytest.raises(Conflict, match="voided"):
+        agent.agree(asked.approval, "hanna.osei")
 
 
 def test_whoever_edits_cannot_agree(agent: Acting) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bedplate.installation import Installation
     from bedplate.kernel.clock import Clock
 
+    from .acted import Acted
     from .called import Called
     from .spent import Spent
 
@@ -144,6 +145,15 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Called]:
 
     for house in serve(tmp_path_factory.mktemp("called")):
         yield call(house)
+
+
+@pytest.fixture(scope="session")
+def acted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Acted]:
+    """A house of its own, in which agents ran and asked."""
+    from .acted import act, found  # noqa: PLC0415  it imports this file
+
+    for house in serve(tmp_path_factory.mktemp("acted"), played=found):
+        yield act(house)
 
 
 @pytest.fixture(scope="session")

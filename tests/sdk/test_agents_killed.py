@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.postgres import Postgres
+
 # Processes are forked from one that has loaded what all need: they are as mortal as any, and start at once.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.sdk.agent_graph"])
@@ -105,3 +107,23 @@ def test_in_tier_2_an_idempotent_tool_is_tried_again_under_the_same_name(
         assert settled(go_on, door, 5) == {"said": "It says: paid 5 to LU1"}
         assert len({action for action, *_ in paid(tmp_path)}) == 1  # what the bank takes for one payment
         assert [e.state for e in door.effects()] == ["ok"]
+
+
+@pytest.mark.postgres
+def test_with_checkpoints_in_postgresql(postgres: Postgres, tmp_path: Path) -> None:
+    postgres.execute("CREATE DATABASE langgraph_killed")
+    where = postgres.url("langgraph_killed")
+    with AgentDoor(lease_s=0) as door:
+
+        def go_on(point: str, *, dies: bool = False) -> Any:
+            given = Start("langgraph", door.url, KEY, tmp_path, point if dies else "", 500, where, point)
+            return started(given)
+
+        for point in POINTS:
+            assert go_on(point)["waits"]["approval"] == door.waiting[0].id
+            door.say("granted")
+            assert go_on(point, dies=True) == "killed"
+            told = go_on(point)["said"]
+            done = point in {"before-asking", "after-outcome"}
+            assert ("paid 500 to LU1" if done else "nobody knows") in told, point
+            assert len(paid(tmp_path, point)) == (0 if point in {"after-asking", "before-effect"} else 1), point

@@ -46,6 +46,7 @@ _WORD = re.compile(r"\w+")
 _PIECE = re.compile(r"\d+|[^\W\d_]+")
 _CAPITALS = re.compile(r"(?:(?<!\w)(?![a-z\d_])\w[\w'\u2019&-]*[ \t]+){1,12}(?![a-z\d_])\w[\w'\u2019&-]*")
 _GLUED = re.compile(r"(?<=[a-z]{2})\.(?=[A-Z][a-z]+\b)")
+_BETWEEN = re.compile(r"[^\w@]+|_+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
 _SMALL = frozenset(  # words that say nothing about whence a value is
     re.findall(
@@ -60,7 +61,7 @@ def whole(value: object) -> str:
     """Return a value as it is compared as a whole: letters, digits and @ only."""
     if isinstance(value, int | float):
         return _number(Decimal(repr(value)))
-    return "".join(c for c in normal(str(value)) if c.isalnum() or c == "@")
+    return _BETWEEN.sub("", normal(str(value)))
 
 
 def normal(text: str) -> str:

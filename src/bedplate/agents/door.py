@@ -28,6 +28,7 @@ from .stop import ALL, epoch, stopped
 from .taint import Provenance
 from .token import PREFIX, Actor, Mint
 from .toolcall import IRREVERSIBLE, READ, Outcome, Ruling, ToolCall
+from .trace import NOT_ENFORCED
 from .views import parked_action
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from .runstore import RunStore
     from .sight import Sight, Snapshot
     from .toolcall import Told
+    from .trace import Traced
     from .watch import Watch
     from .window import Window, Windows
 
@@ -405,6 +407,51 @@ class AgentDoor:
     def concluded(self, action: str, state: str) -> None:
         """Follow a person who said what became of an action."""
         self._p.store.settle(action, state)  # type: ignore[arg-type]  # ok or error
+
+    # What passed no door
+
+    def witness(self, secret: str) -> Actor:
+        """Return whose key tells of what was done; `Unauthenticated` if it is none, or has ended."""
+        key = self._p.sight.snapshot.known(secret, self._p.clock())
+        return Actor(key.agent, key.subject, f"key/{key.id}")
+
+    async def observed(self, told: Actor, traced: Traced) -> bool:
+        """Judge and record an action that was done beside the door; False if it is on record, or passed the door."""
+        charter = self._p.sight.snapshot.charters.get(told.subject)
+        actor = told if told.agent else Actor(traced.agent, told.subject, told.key)
+        name = traced.named(charter.tools if charter is not None else {})
+        tool = charter.tools.get(name) if charter is not None else None
+        once = tool.idempotency if tool is not None else ""
+        arguments = {key: value for key, value in traced.arguments.items() if key != once}
+        call = ToolCall(traced.run_of(actor.agent), name, arguments)
+        action, store = traced.id(actor.subject), self._p.store
+        passed = str(traced.arguments.get(once, "")) if once else ""
+        since, until = traced.started - LATEST, traced.ended + IN_HAND
+        if store.step_of(action) is not None or (passed and store.step_of(passed) is not None):
+            return False
+        if store.let_like(actor.subject, actor.agent, call.digest, since, until):
+            return False
+        run = store.begin(Run(call.run, actor.subject, actor.agent, actor.key, started=traced.started))
+        judged = self._judged(actor, call, run, ACT)
+        act = judged.act
+        act.id, act.route, act.started = action, "observed", self._p.clock()
+        verdict = self._decided(judged, ACT, covered=False)
+        denies = [(r.control, r.why, r.fix) for r in verdict.reasons] if isinstance(verdict, Deny) else []
+        act.verdict = "deny" if denies else "ask" if isinstance(verdict, Ask) else "allow"
+        act.reasons, act.status = [NOT_ENFORCED, *(denies or act.reasons)], "observed"
+        act.latency_us = traced.ended - traced.started
+        act.started = traced.started
+        act.step = store.step(run.id, self._step(judged, act.verdict, "error" if traced.error else "ok", act.reasons))
+        kept = {"arguments": call.arguments, "result": traced.result, "message": traced.error}
+        with suppress(Conflict):  # another request told of it a moment ago
+            await self._p.recorder.record(act, "act.observed", act.id, kept)
+        outcome = Outcome("error" if traced.error else "ok", traced.result, traced.error, latency_us=act.latency_us)
+        self._learn(act, call.arguments, outcome)
+        watch = self._p.watch
+        count = {"deny": watch.refused, "ask": watch.parked, "allow": watch.let}[act.verdict]
+        if trips := [*count(run, act), *watch.ended(act, outcome)]:
+            await watch.tell(act.subject, trips)
+        return True
 
     # Judging
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .toolcall import Ruled, State, Told
 
 PAGE = 100
+DAY_US = 86_400_000_000
 RUN = (
     "id, subject, agent, key, parent, chain, principal, task_sha256, release, epoch, started, ended, state, steps, "
     "actions, denied, asked, amount, cost_nano, recent, tools"
@@ -162,6 +163,17 @@ class RunStore(Effects):
     def step_of(self, action: str) -> tuple[str, Step] | None:
         """Return the run and the step of an action, or None."""
         return self._step("WHERE action = ?", (action,))
+
+    def let_like(self, subject: str, agent: str, digest: str, since: int, until: int) -> bool:
+        """Tell whether an agent was let through with this very call, of tool and arguments, at that time."""
+        order = (
+            "SELECT 1 FROM run JOIN step ON step.run = run.id WHERE run.subject = ? AND run.agent = ? AND "
+            "run.started BETWEEN ? AND ? AND step.digest = ? AND step.at BETWEEN ? AND ? AND step.verdict <> 'deny' "
+            "AND run.id NOT LIKE 'observed/%' LIMIT 1"
+        )
+        with self.reading() as db:
+            row = db.execute(order, (subject, agent, since - DAY_US, until, digest, since, until)).fetchone()
+        return row is not None
 
     def step_at(self, run: str, number: int) -> Step | None:
         """Return the step of a run that has this number, or None."""

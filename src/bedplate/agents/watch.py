@@ -151,7 +151,7 @@ class Watch:
         ]
 
     def _note(self, act: Act, kind: str, run: Run | None, **told: Any) -> list[Trip]:  # noqa: ANN401  a signal's own
-        if act.route != "live":
+        if act.route == "decoy":
             return []
         signal = Signal(
             kind,  # type: ignore[arg-type]  # one of its four

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from bedplate.agents.door import AgentDoor
+    from bedplate.agents.mcp.events import Event
     from bedplate.agents.token import Actor
     from bedplate.gateway.response import Response as Answer
     from bedplate.paths.toolserver import ToolServer, ToolServers
@@ -52,6 +53,7 @@ BACK = ("content-type", "mcp-session-id", "cache-control", "allow")
 LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
 NO_KEY = "send the agent's key or token: Authorization: Bearer bpk_... or bpa_..."
 STALE = -32001
+CHANGED = "notifications/tools/list_changed"
 _decode = msgspec.json.Decoder().decode
 
 
@@ -117,9 +119,10 @@ class Mcp:
         if isinstance(passage, bytes):
             return Response(passage, 200, media_type="application/json")
         try:
-            answer = await server.send("POST", _fitting(headers, passage), passage.body, _now())
+            own = _fitting(headers, passage)
+            answer = await server.send("POST", own, passage.body, _now(), once=passage.writes)
         except Broken as broken:
-            await gate.lost(passage, str(broken), reached=not broken.before)
+            await gate.lost(passage, str(broken), reached=broken.kind != "connect")
             if passage.ruling is not None:
                 return _failed(message, f"{server.name} did not answer: {broken}")
             raise
@@ -160,41 +163,21 @@ class Mcp:
         self, server: ToolServer, gate: Gate, passage: Passage, answer: Answer, session: str
     ) -> AsyncIterator[bytes]:
         """Hand events on as they come; the one that answers is looked at first."""
-        splitter, done, resumes, size = Splitter(), False, False, 0
+        way = _Way(server.name, gate, passage, session)
         try:
-            async for piece in answer:
-                size += len(piece)
-                if size > MAX_ANSWER:
-                    raise InvalidInput(f"more than {MAX_ANSWER} bytes")  # noqa: TRY301  told as what breaks off
-                for event in splitter.feed(piece):
-                    resumes = resumes or bool(event.id)
-                    found = _answer_in(event.data)
-                    if found is not None and "method" not in found:
-                        if found.get("id") != passage.message.id or done:
-                            log.warning("mcp.wrong_id", extra={"server": server.name})
-                            continue
-                        done = True
-                        changed = await gate.answered(passage, found, session)
-                        yield event.with_data(changed) if changed is not None else event.raw
-                        continue
-                    if found is not None and found.get("method") == "notifications/tools/list_changed":
-                        gate.forget(session)
-                    yield event.raw
-            if not done and resumes and session:  # its answer comes on another stream (SEP-1699)
+            async for raw in way.passed(answer):
+                yield raw
+            if not way.done and way.resumes and session:  # its answer comes on another stream (SEP-1699)
                 self._open[(session, str(passage.message.id))] = passage
-                done = True
-            if not done:
-                await gate.lost(passage, "the stream ended without an answer", reached=True)
-                yield _event(_failed_body(passage.message, f"{server.name} ended the stream without an answer"))
-                done = True
+                way.done = True
+            if not way.done:
+                yield await way.broken("the stream ended without an answer")
         except (Broken, InvalidInput) as broken:
-            if not done:
-                done = True
-                await gate.lost(passage, str(broken), reached=True)
-                yield _event(_failed_body(passage.message, f"{server.name}: {broken}"))
+            if not way.done:
+                yield await way.broken(str(broken))
         finally:
             answer.close()
-            if not done:  # the client left
+            if not way.done:  # the client left
                 with suppress(asyncio.CancelledError):
                     await asyncio.shield(gate.lost(passage, "the client left", reached=True))
 
@@ -224,7 +207,7 @@ class Mcp:
                         changed = await gate.answered(passage, found, session)
                         yield event.with_data(changed) if changed is not None else event.raw
                         continue
-                    if found is not None and found.get("method") == "notifications/tools/list_changed":
+                    if found is not None and found.get("method") == CHANGED:
                         gate.forget(session)
                     yield event.raw
         except (Broken, InvalidInput) as broken:
@@ -289,6 +272,49 @@ class Mcp:
             self._sessions[(server.name, session)] = (actor.subject, actor.agent)
             while len(self._sessions) > MAX_SESSIONS:
                 self._sessions.popitem(last=False)
+
+
+class _Way:
+    """The way of one answer's events back to whoever asked."""
+
+    def __init__(self, server: str, gate: Gate, passage: Passage, session: str) -> None:
+        self._server, self._gate, self._passage, self._session = server, gate, passage, session
+        self.done = False  # its answer has come, or is known not to come
+        self.resumes = False  # events have ids, by which a client finds them again
+
+    async def passed(self, answer: Answer) -> AsyncIterator[bytes]:
+        """Give what may go on, event by event."""
+        splitter, size = Splitter(), 0
+        async for piece in answer:
+            size += len(piece)
+            if size > MAX_ANSWER:
+                raise InvalidInput(f"it sent more than {MAX_ANSWER} bytes")
+            for event in splitter.feed(piece):
+                self.resumes = self.resumes or bool(event.id)
+                raw = await self._looked_at(event)
+                if raw is not None:
+                    yield raw
+
+    async def broken(self, why: str) -> bytes:
+        """Note that no answer came, and say so."""
+        self.done = True
+        await self._gate.lost(self._passage, why, reached=True)
+        return _event(_failed_body(self._passage.message, f"{self._server}: {why}"))
+
+    async def _looked_at(self, event: Event) -> bytes | None:
+        found = _answer_in(event.data)
+        if found is None:
+            return event.raw
+        if "method" in found:
+            if found["method"] == CHANGED:
+                self._gate.forget(self._session)
+            return event.raw
+        if found.get("id") != self._passage.message.id or self.done:
+            log.warning("mcp.wrong_id", extra={"server": self._server})
+            return None
+        self.done = True
+        changed = await self._gate.answered(self._passage, found, self._session)
+        return event.with_data(changed) if changed is not None else event.raw
 
 
 def _local(request: Request) -> bool:

@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from bedplate.agents.trace import Traced
 from bedplate.errors import BedplateError, InvalidInput, Unauthenticated, Unavailable
 from bedplate.gateway import otlp
 from bedplate.gateway.observed import spans
+from bedplate.gateway.observer import AHEAD, OLDEST, Outcome
 from bedplate.gateway.throttle import Rate, Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from starlette.types import Receive, Scope, Send
 
+    from bedplate.agents.door import AgentDoor
     from bedplate.gateway.observer import Observer
+    from bedplate.gateway.toolspan import ToolSpan
 
 TOO_LARGE = "request-too-large"
 STATUSES = {TOO_LARGE: 413, otlp.UNSUPPORTED: 415}
@@ -37,6 +41,7 @@ def monotonic() -> int:
 class Traces:
     """Serves `/v1/traces` for the keys of use cases.
 
+    `agents` judges calls of tools that traces tell of; None leaves them out.
     `counted` is told how many spans came to which outcome. `own` are addresses (host:port) under which the gateway is
     reached, besides the one that the request names. `now` is in monotonic microseconds.
     """
@@ -46,10 +51,12 @@ class Traces:
         observer: Observer,
         counted: Callable[[str, int], None],
         *own: str,
+        agents: AgentDoor | None = None,
         rate: Rate = RATE,
         now: Callable[[], int] = monotonic,
     ) -> None:
         self._observer = observer
+        self._agents = agents
         self._counted = counted
         self._own = frozenset(own)
         self._rate, self._now = rate, now
@@ -69,7 +76,8 @@ class Traces:
         if request.method != "POST":
             return _error(405, INVALID, "use POST", otlp.JSON, {"allow": "POST"})
         try:
-            subject, actor = self._observer.identify(_bearer(request))
+            secret = _bearer(request)
+            subject, actor = self._observer.identify(secret)
             throttle = self._throttles.setdefault(actor, Throttle(0, 0, self._rate))
             if wait := throttle.wait(1, self._now()):
                 return _later(wait, kind)
@@ -77,8 +85,9 @@ class Traces:
             body = await _body(request)
             own = self._own | {request.headers.get("host", "")}
             found = await asyncio.to_thread(spans, body, kind, own - {""})
-            throttle.settle(len(found.calls) + found.ignored + found.rejected)  # maybe more than there was: it owes it
+            throttle.settle(len(found.calls) + len(found.tools) + found.ignored + found.rejected)  # maybe more than there was: it owes it
             outcome = await self._observer.observe(subject, actor, found.calls)
+            acted = await self._acted(secret, found.tools)
         except Unauthenticated as error:
             return _error(401, UNAUTHENTICATED, str(error), kind, {"www-authenticate": "Bearer"})
         except InvalidInput as error:
@@ -87,13 +96,45 @@ class Traces:
             return _error(503, UNAVAILABLE, str(error), kind, {"retry-after": "1"})
         except BedplateError as error:
             return _error(503, UNAVAILABLE, str(error), kind)
-        rejected = found.rejected + outcome.rejected
-        counts = {"call": outcome.recorded, "known": outcome.known, "ignored": found.ignored, "rejected": rejected}
+        rejected = found.rejected + outcome.rejected + acted.rejected
+        ignored = found.ignored + (len(found.tools) if self._agents is None else 0)
+        counts = {"call": outcome.recorded, "known": outcome.known + acted.known, "ignored": ignored}
+        counts |= {"rejected": rejected} | ({"action": acted.recorded} if found.tools and self._agents else {})
         for name, count in counts.items():
             self._counted(name, count)
         unread = f"{found.rejected} spans have no valid ids or times" if found.rejected else ""
-        why = "; ".join(filter(None, (unread, outcome.why)))
+        why = "; ".join(filter(None, (unread, outcome.why or acted.why)))
         return Response(otlp.response(rejected, why, kind), media_type=_media(kind))
+
+
+    async def _acted(self, secret: str, tools: Sequence[ToolSpan]) -> Outcome:
+        """Hand on what agents did beside the door of actions."""
+        if not tools or self._agents is None:
+            return Outcome(0, 0, 0)
+        witness, now = self._agents.witness(secret), self._agents.parts.clock()
+        timely = [t for t in tools if now - OLDEST <= t.started and t.ended <= now + AHEAD]
+        made = [
+            await self._agents.observed(
+                witness,
+                Traced(
+                    trace=t.trace_id,
+                    span=t.span_id,
+                    agent=t.agent,
+                    run=t.run,
+                    server=t.server,
+                    tool=t.tool,
+                    arguments=t.arguments,
+                    result=t.result,
+                    started=t.started,
+                    ended=t.ended,
+                    error=t.error,
+                ),
+            )
+            for t in sorted(timely, key=lambda t: t.started)
+        ]
+        late = len(tools) - len(timely)
+        why = f"{late} spans are older than a week, or of the future" if late else ""
+        return Outcome(sum(made), len(made) - sum(made), late, why)
 
 
 async def _body(request: Request) -> bytes:

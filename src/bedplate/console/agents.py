@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bedplate.agents import actions
+from bedplate.agents import actions, views
 from bedplate.agents.governance import CLOSE, SETTLE
 from bedplate.agents.run import day_of
 from bedplate.agents.stop import ALL, stopped
@@ -48,6 +48,7 @@ class Case:
     release: str
     stopped: str
     agents: tuple[Shown, ...]
+    breakers: tuple[dict[str, Any], ...]
     may_close: bool
     may_settle: bool
 
@@ -59,12 +60,13 @@ def agents(visit: Visit) -> Response:
     titles = {c.subject: c.title for c in portfolio.use_cases(at.engine)}
     found = []
     for subject, charter in sorted(snapshot.charters.items()):
-        standing = snapshot.standings[subject]
+        standing, opened = snapshot.standings[subject], breakers(visit, subject)
         shown = []
         for name, agent in sorted(charter.agents.items()):
             waiting = paths.counts(at.engine, paths.Sought(subject=subject, agent=name), now)
             running = len(at.runs.runs(subject=subject, agent=name, state="running", limit=RUNNING))
             told, today = paths.plain_agent(at.agents, standing, agent), at.runs.day(subject, name, day_of(now))
+            told["breakers"] = [b for b in opened if _holds(b["scope"], name, agent.tools)]
             cost = sees_cost(visit, subject)
             shown.append(Shown(told, today, running, waiting.get("asked", 0), cost, agent.unit))
         may = {
@@ -80,6 +82,7 @@ def agents(visit: Visit) -> Response:
                 standing.release,
                 stopped(standing),
                 tuple(shown),
+                opened,
                 may[CLOSE.name],
                 may[SETTLE.name],
             )
@@ -115,6 +118,24 @@ def shut(visit: Visit) -> Response:
     actions.shut_window(at.governor, visit.by, f"usecase/{visit.part('name')}", visit.part("window"), reason)
     at.follower.look()
     return visit.go("/agents")
+
+
+def breakers(visit: Visit, subject: str) -> tuple[dict[str, Any], ...]:
+    """List the breakers of a use case that are not closed: those of this host, and those the ledger tells of."""
+    here = visit.at.agents.parts.watch.open_of(subject)
+    known = {b["scope"] for b in here}
+    told = [t for t in views.trips(visit.at.engine, subject=subject, is_open=True) if t["scope"] not in known]
+    fix = "a named person closes it"
+    return (*here, *({**t, "state": "open", "fix": fix} for t in told))
+
+
+def _holds(scope: str, agent: str, tools: frozenset[str]) -> bool:
+    """Tell whether a breaker holds an agent up: its own, its use case's, or that of a tool it may use."""
+    parts = [part.partition("/") for part in scope.split("|")]
+    return all(
+        kind == "usecase" or (kind == "agent" and name == agent) or (kind == "tool" and name in tools)
+        for kind, _, name in parts
+    )
 
 
 def _halts(one: Shown) -> str:

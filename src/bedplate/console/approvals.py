@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bedplate.agents.governance import PERFORM
 from bedplate.errors import BedplateError, InvalidInput, NotFound
 from bedplate.gateway.governance import GIVE
 from bedplate.kernel.authority import Barred, ballot
@@ -101,7 +102,9 @@ def awaiting(visit: Visit) -> list[Asked]:
     if model is None:
         return []
     mine = [  # first, for showing one reads more of it, and few of all are one person's
-        a for a in visit.at.approvals("asked") if a.open(now) and not isinstance(_ballot(visit, a, model), Barred)
+        a
+        for a in visit.at.approvals("asked", but=PERFORM.name)  # thousands may wait, on a page of their own
+        if a.open(now) and not isinstance(_ballot(visit, a, model), Barred)
     ]
     known = _proven(visit, mine)
     return sorted((shown(visit, a, model, known) for a in mine), key=_due)
@@ -112,7 +115,7 @@ def queue(visit: Visit) -> Response:
     state = visit.query("state") or "asked"
     wanted = (state,) if state in STATES else ()
     model = visit.at.model()
-    listed = visit.at.approvals(*wanted, limit=PAGE)
+    listed = visit.at.approvals(*wanted, but=PERFORM.name, limit=PAGE)
     known = _proven(visit, listed)
     found = [shown(visit, a, model, known) for a in listed]
     if state == "asked":

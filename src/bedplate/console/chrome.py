@@ -50,8 +50,8 @@ GROUPS = (
     ("", ("/", "/board")),
     ("Portfolio", ("/portfolio", "/ideas", "/use-cases", "/value", "/paths", "/vendors")),
     ("Decide", ("/approvals", "/people", "/flow", "/maturity", "/model", "/shadow")),
-    ("Run", ("/incidents", "/calls", "/guardrails", "/prompts", "/evals", "/data", "/upstreams", "/cost")),
     ("Agents", ("/agents", "/actions", "/runs", "/oversight", "/stops")),
+    ("Run", ("/incidents", "/calls", "/guardrails", "/prompts", "/evals", "/data", "/upstreams", "/cost")),
     ("Prove", ("/ledger",)),
 )
 

@@ -26,6 +26,7 @@ MOST_AT_ONCE = 32_768  # records for one page: what is left is counted for the n
 NOTHING = b'"findings":[]'  # exact: within a text of the entry its quotes would be escaped
 SAID = b'"kind":"feedback.given"'
 INTENT = b'"kind":"call.intent"'
+ACT = b'"kind":"act.'  # what an agent did with a tool
 CANARY = b'"route":"canary"'  # synthetic: they are found by design
 TIMES = re.compile(r" × \d+$")
 NO_WORD = re.compile(r"[^a-z0-9]+")
@@ -131,7 +132,7 @@ class Findings:
                 given = parse_rfc3339(said.given)
                 if self._said.get(key, (0, False))[0] <= given:  # who says something last is heard
                     self._said[key] = given, right
-        elif NOTHING not in entry and CANARY not in entry and INTENT not in entry:
+        elif NOTHING not in entry and CANARY not in entry and INTENT not in entry and ACT not in entry:
             call = _decode(entry)
             for way, label in dict.fromkeys((w, text) for w, text, _ in _told(call.findings)):
                 line = Line(day_of(call.started[:10]), call.use_case, way, label)

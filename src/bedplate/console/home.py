@@ -9,6 +9,7 @@ from bedplate.evidence import views as evidence
 from bedplate.incidents import views as incidents
 from bedplate.kernel.standing import Rung
 from bedplate.models import views as models
+from bedplate.paths.agents import Sought, counts, readable
 from bedplate.portfolio import views as portfolio
 
 from . import chart
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 MAX_LINES = 20
 NEWEST = 8
-QUIET = frozenset({"people.token.issued", "people.token.revoked", "kernel.shard.beat"})  # many, and no decisions
+QUIET = frozenset(
+    {"people.token.issued", "people.token.revoked", "kernel.shard.beat", "agents.action.seen"}
+)  # many, and no decisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ def home(visit: Visit) -> Response:
     return visit.show(
         "home.html",
         queue=awaiting(visit),
+        acts=counts(at.engine, Sought(subjects=readable(at.agents, visit.by)), at.clock()).get("asked", 0),
         wrong=wrong[:MAX_LINES],
         more_wrong=max(0, len(wrong) - MAX_LINES),
         live=sum(c.stage == "live" for c in cases),

@@ -35,7 +35,8 @@ class _Count:
 
     def add(self, rows: Iterable[Row]) -> None:
         for row in rows:
-            if row.at // DAY == self.day and row.kind != "call.intent" and LIVE in row.entry:
+            call = row.kind.startswith("call.") and row.kind != "call.intent"
+            if call and row.at // DAY == self.day and LIVE in row.entry:
                 self.calls += 1
                 self.refused += row.verdict == "deny"
 

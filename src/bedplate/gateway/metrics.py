@@ -127,7 +127,7 @@ class Metrics:
                 self._add(call)
 
     def came_in(self, outcome: str, spans: int) -> None:
-        """Add up spans that came in: call, known, ignored or rejected."""
+        """Add up spans that came in: call, action, known, ignored or rejected."""
         with self._changing:
             self._cell("bedplate_observed_spans_total", outcome)[0] += spans
 

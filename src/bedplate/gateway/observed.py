@@ -11,10 +11,12 @@ from uuid import UUID
 from .call import MAX_NAME
 from .genai import count, text, told
 from .otlp import decode
+from .toolspan import toolspan
 
 if TYPE_CHECKING:
     from .genai import Message
     from .otlp import Attributes, Span
+    from .toolspan import ToolSpan
 
 MAX_MESSAGES = 2000  # of one span
 CODE = re.compile(r"[A-Za-z0-9_.:-]{1,60}")
@@ -58,11 +60,12 @@ class Observed:
 
 
 class Found(NamedTuple):
-    """What was in a request: calls, how many spans are not calls, and how many cannot be read."""
+    """What was in a request: calls, how many spans are neither, how many cannot be read, and calls of tools."""
 
     calls: list[Observed]
     ignored: int
     rejected: int
+    tools: list[ToolSpan]
 
 
 def spans(body: bytes, content_type: str, own: frozenset[str] = frozenset()) -> Found:
@@ -71,16 +74,19 @@ def spans(body: bytes, content_type: str, own: frozenset[str] = frozenset()) -> 
     `own` are the addresses ("host" or "host:port") under which the gateway itself is reached: a span of a client that
     called the gateway is not a call beside it.
     """
-    calls, ignored, rejected = [], 0, 0
+    calls, tools, ignored, rejected = [], [], 0, 0
     for span in decode(body, content_type):
         call = observed(span) if span.valid else None
+        tool = toolspan(span) if span.valid and call is None else None
         if not span.valid:
             rejected += 1
+        elif tool is not None:
+            tools.append(tool)
         elif call is None or _through(span.attributes, own):
             ignored += 1
         else:
             calls.append(call)
-    return Found(calls, ignored, rejected)
+    return Found(calls, ignored, rejected, tools)
 
 
 def observed(span: Span) -> Observed | None:

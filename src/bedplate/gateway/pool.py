@@ -43,9 +43,12 @@ class Pool:
         self._watching = False
         self._closed = False
 
-    async def send(self, head: bytes, body: bytes, *, whole: bool = False) -> Response:
-        """Send a request and return the answer once its head has come, or all of it; `Broken` if it does not."""
-        connection = self._taken()
+    async def send(self, head: bytes, body: bytes, *, whole: bool = False, once: bool = False) -> Response:
+        """Send a request and return the answer once its head has come, or all of it; `Broken` if it does not.
+
+        `once` never sends it twice, not even where a kept connection turns out to be closed: it may have been read.
+        """
+        connection = self._taken() if not once else None
         if connection is not None:
             try:
                 return await connection.exchange(head, body, whole=whole)

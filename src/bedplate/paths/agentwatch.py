@@ -131,9 +131,7 @@ class AgentWatch:
         opened = {i["cause"] for i in incidents(at.engine, subject, only_open=True)}
         for one in tried:
             if one.held == (one.name in known):
-                note_decoy(
-                    at.governor, SYSTEM, subject, decoy=one.name, action=one.action, why=one.why, held=one.held
-                )
+                note_decoy(at.governor, SYSTEM, subject, decoy=one.name, action=one.action, why=one.why, held=one.held)
             if not one.held and f"decoy/{one.name}" not in opened:
                 open_incident(at.governor, SYSTEM, _passed(standing, one))
         at.follower.look()
@@ -153,4 +151,3 @@ def _passed(standing: Standing, tried: Tried) -> Happening:
     title = f"a forbidden action was let through: {tried.why}"
     content = canonical(json.loads(json.dumps(frozen)))
     return Happening(standing.subject, title, f"decoy/{tried.name}", UNPROVEN, content)
-

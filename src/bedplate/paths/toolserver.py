@@ -30,8 +30,12 @@ class ToolServer:
     target: str
     authority: str
 
-    async def send(self, method: str, headers: Sequence[tuple[bytes, bytes]], body: bytes, now: int) -> Response:
+    async def send(
+        self, method: str, headers: Sequence[tuple[bytes, bytes]], body: bytes, now: int, *, once: bool = False
+    ) -> Response:
         """Send one request and return the answer once its head has come. `Broken` if it does not; `now`: monotonic µs.
+
+        `once`: it may change something, and is never sent twice.
 
         The key is put in here, and nothing of the caller's own credentials is among `headers`.
         """
@@ -42,7 +46,7 @@ class ToolServer:
             own.append((self.header.lower().encode(), value))
         head = head_of(method, self.target, self.authority, own)
         length = b"content-length: %d\r\n" % len(body) if method == "POST" else b""
-        return await self.pool.send(head + length + b"\r\n", body)
+        return await self.pool.send(head + length + b"\r\n", body, once=once)
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ def test_prompt_with_image() -> list[UserMessage]:
     ]
 
 
-@server.completion()
+@server.completion()  # type: ignore[no-untyped-call,untyped-decorator]  # the SDK's
 async def complete(_ref: Any, _argument: Any, _context: Any) -> Completion:
     """Complete nothing."""
     return Completion(values=[], total=0, has_more=False)

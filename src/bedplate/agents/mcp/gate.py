@@ -48,12 +48,8 @@ class Passage:
     body: bytes
     actor: Actor
     ruling: Ruling | None = None
+    writes: bool = False  # it may have changed something by the time it fails
     began: float = field(default_factory=time.monotonic)
-
-    @property
-    def writes(self) -> bool:
-        """Whether it may have changed something by the time it fails."""
-        return self.ruling is not None
 
 
 class Gate:
@@ -122,7 +118,7 @@ class Gate:
             params["_meta"] = {**message.meta, ACTION: ruling.action}
         elif ACTION in message.meta:
             params["_meta"] = {name: value for name, value in message.meta.items() if name != ACTION}
-        return Passage(message, encode({**message.body, "params": params}), actor, ruling)
+        return Passage(message, encode({**message.body, "params": params}), actor, ruling, tool.kind != READ)
 
     def _parked(self, message: Message, ruling: Ruling) -> bytes:
         """Tell that people are asked: by a handle, by a question to the client's user, or in words."""
