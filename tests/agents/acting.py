@@ -181,14 +181,22 @@ class Acting:
 
     def voters(self, approval: str) -> list[str]:
         found = self.house.approval(approval)
-        return [p for index, stage, lacking in found.missing() for p in self.house._may_vote(found, index, stage.body)[:lacking]]
+        return [
+            p
+            for index, stage, lacking in found.missing()
+            for p in self.house._may_vote(found, index, stage.body)[:lacking]
+        ]
 
     def steps(self) -> list[Step]:
         return self.at.runs.steps(self.run)
 
     def records(self, kind: str = "") -> list[dict[str, Any]]:
         """Return what is on record of actions, oldest first."""
-        rows = [r for s in self.at.calls.shards().values() for r in s.seek(Sought(use_case=filed(self.subject)), limit=10_000)[0]]
+        rows = [
+            r
+            for s in self.at.calls.shards().values()
+            for r in s.seek(Sought(use_case=filed(self.subject)), limit=10_000)[0]
+        ]
         found = [json.loads(row.entry) for row in sorted(rows, key=lambda row: (row.at, row.seq))]
         return [e for e in found if kind in {"", e["kind"]}]
 

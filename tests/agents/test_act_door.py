@@ -433,7 +433,9 @@ def test_tokens_are_for_one_agent_and_end(agent: Acting) -> None:
         agent.door.identified(token)
 
 
-@pytest.mark.parametrize("spoil", [lambda t: t[:-2] + "aa", lambda t: "bpa_" + t[5:], lambda _: "bpa_.", lambda _: "bpa_é"])
+@pytest.mark.parametrize(
+    "spoil", [lambda t: t[:-2] + "aa", lambda t: "bpa_" + t[5:], lambda _: "bpa_.", lambda _: "bpa_é"]
+)
 def test_a_token_that_was_changed_is_none(agent: Acting, spoil: Callable[[str], str]) -> None:
     token, _ = agent.door.token(agent.payer)
     with pytest.raises(Unauthenticated):

@@ -123,14 +123,18 @@ def test_the_timer_waits_and_survives_a_clock_that_is_put_back(agent: Acting) ->
 
 @EACH_TIER
 def test_an_amount_in_cents_with_its_unit_beside_it_is_tried_as_the_tool_writes_it(tier: int) -> None:
-    yaml = AGENTS.replace("{argument: amount, unit: EUR}", "{argument: sum.value, unit_argument: sum.currency, minor: 100}")
+    yaml = AGENTS.replace(
+        "{argument: amount, unit: EUR}", "{argument: sum.value, unit_argument: sum.currency, minor: 100}"
+    )
     charter = Charter.compile(parse(yaml, "agents.yaml"))
     found = {d.name: d for d in decoys(charter, charter.agents["payer"], tier)}
     assert found["payer/amount"].call.arguments == {"sum": {"value": 500_100, "currency": "EUR"}}
 
 
 def test_such_an_amount_is_stopped(house: House, tmp_path: Path) -> None:
-    yaml = AGENTS.replace("{argument: amount, unit: EUR}", "{argument: sum.value, unit_argument: sum.currency, minor: 100}")
+    yaml = AGENTS.replace(
+        "{argument: amount, unit: EUR}", "{argument: sum.value, unit_argument: sum.currency, minor: 100}"
+    )
     with acting(house, tmp_path / "data", 4, yaml) as agent:
         assert all(one.held for one in tried(agent).values()), tried(agent)
 

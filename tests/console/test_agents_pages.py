@@ -72,7 +72,7 @@ def test_the_queue_shows_what_expires_first_first(acted: Acted) -> None:
 
 def test_the_queue_is_filtered_and_counts_are_of_the_filter(acted: Acted) -> None:
     page = text(acted.house.page(f"/actions?use_case={ASSURED}"))
-    assert "1 action," in page
+    assert "1 action , the first to expire first" in page
     assert "▲ recipient" in page
     page = text(acted.house.page("/actions?state=any&tier=4&agent=payer&tool=bank/pay"))
     assert "950.00 EUR" not in page
@@ -126,7 +126,7 @@ def test_an_action_is_compared_with_what_was_done_before_and_the_edit(acted: Act
 def test_what_was_done_shows_who_agreed_how_long_they_looked_and_the_result(acted: Acted) -> None:
     said = text(acted.house.page(f"/actions/{acted.parked['done']}"))
     assert "let through" in said
-    assert re.search(r"Hanna Osei, first .{16} ; agreed after 0\.\d s", said)
+    assert re.search(r"Hanna Osei , first .{16} ; agreed after 0\.\d s", said)
     assert "R-900" in said
 
 

@@ -14,18 +14,24 @@ from .governance import (
     CONCLUDE,
     DRILL,
     END_WINDOW,
+    JUDGE,
     LIFT,
     LIFT_ALL,
     LOOK,
+    LOWER,
     OPEN_WINDOW,
     PERFORM,
+    PLANT,
     PROVE,
+    REMIND,
+    RESTORE,
     SETTLE,
     STOP,
     STOP_ALL,
     SWEEP,
     TRIP,
 )
+from .reviewer import lowered
 from .stop import ALL, WHOLE, stopped
 
 if TYPE_CHECKING:
@@ -34,6 +40,8 @@ if TYPE_CHECKING:
     from bedplate.kernel.approval import Approval
     from bedplate.kernel.event import Value
     from bedplate.kernel.governor import Governor
+
+    from .reminder import Reminder
 
 MAX_WINDOW = 92 * DAY
 VOID_AT_ONCE = 500  # what waits beyond that is void by its epoch, and closed when its time is over
@@ -191,3 +199,50 @@ def note_decoy(governor: Governor, by: str, subject: str, *, decoy: str, action:
     facts: dict[str, Value] = {"decoy": decoy, "action": action, "why": why}
     with governor.act(by, PROVE, subject, facts=facts) as act:
         act.record("agents.decoy.stopped" if held else "agents.decoy.passed", facts)
+
+
+def remind(governor: Governor, subject: str, reminders: Sequence[Reminder]) -> list[Reminder]:
+    """Record who is told of actions of one use case that wait; returns those that still waited."""
+    with governor.act(SYSTEM, REMIND, subject, facts={"count": len(reminders)}) as act:
+        open_now = []
+        for one in reminders:
+            known = act.tx.approval(one.approval)
+            if known is not None and known.open(governor.clock()):
+                open_now.append(one)
+                told: dict[str, Value] = {"step": one.step, "body": one.body, "people": list(one.people)}
+                act.record("agents.action.reminded", {**told, "due": one.due}, on=one.approval)
+    return open_now
+
+
+def plant(governor: Governor, subject: str, commitment: str) -> None:
+    """Commit to a known-bad action before it is put among those that wait."""
+    with governor.act(SYSTEM, PLANT, subject, facts={"commitment": commitment}) as act:
+        act.record("agents.test.planted", {"commitment": commitment})
+
+
+def judge_test(governor: Governor, subject: str, told: Sequence[Mapping[str, Value]], approval: str) -> None:
+    """Reveal a known-bad action once it was answered, with each answer; what was agreed to it counts nothing."""
+    with governor.act(SYSTEM, JUDGE, subject, facts={"approval": approval}) as act:
+        known = act.tx.approval(approval)
+        if known is not None and known.state in {"asked", "granted"}:
+            act.record("kernel.approval.voided", {"by": "test"}, on=approval)
+        for one in told:
+            act.record("agents.test.judged", dict(one))
+
+
+def lower_reviewer(governor: Governor, person: str, why: str) -> None:
+    """Have somebody's answers about actions count no more until they are trained anew."""
+    facts: dict[str, Value] = {"person": person, "why": why, "until": 0}
+    with governor.act(SYSTEM, LOWER, f"person/{person}", facts=facts) as act:
+        act.record("agents.reviewer.lowered", facts)
+
+
+def restore_reviewer(governor: Governor, by: str, person: str, why: str) -> None:
+    """Have somebody's answers about actions count again."""
+    if not why.strip():
+        raise InvalidInput("say how they were trained", hint="--reason '...'")
+    facts: dict[str, Value] = {"person": person, "why": why}
+    with governor.act(by, RESTORE, f"person/{person}", facts=facts) as act:
+        if not lowered(act.tx.standing(f"person/{person}")):
+            raise Conflict(f"{person}'s answers count already", hint="see bedplate oversight")
+        act.record("agents.reviewer.restored", facts)

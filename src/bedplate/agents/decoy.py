@@ -169,5 +169,3 @@ def mended(tried: list[Tried], known: list[str], names: frozenset[str], subject:
     """Add what was let through once and is tried no more: another release has no such agent or tool."""
     gone = [name for name in known if name not in names]
     return [*tried, *(Tried(subject, name, held=True, why="it is not tried any more", action="") for name in gone)]
-
-

@@ -533,7 +533,11 @@ class AgentDoor:
         return decide(case, self._controls(case))
 
     def _used(self, judged: _Judged) -> bool:
-        return judged.window is not None and self._p.windows is not None and self._p.windows.take(judged.window, judged.act)
+        return (
+            judged.window is not None
+            and self._p.windows is not None
+            and self._p.windows.take(judged.window, judged.act)
+        )
 
     def _unused(self, judged: _Judged) -> None:
         if judged.window is not None and self._p.windows is not None:
@@ -793,11 +797,11 @@ class AgentDoor:
         tool = charter.tools.get(act.tool) if charter is not None else None
         if tool is None:  # the release changed meanwhile: nobody vouches for it
             text = "\n".join([*_texts(outcome.result), outcome.message])
-            return self._read(act.run, act.step, act.tool, text, trusted=False)
+            self._read(act.run, act.step, act.tool, text, trusted=False)
+            return
         for trusted, atoms in self._provenance(act.run).learned(tool, arguments, outcome.result, outcome.message):
             if atoms:
                 self._p.store.add_atoms(act.run, act.step, act.tool, atoms, trusted=trusted)
-        return None
 
     # Small things
 

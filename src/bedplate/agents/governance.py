@@ -6,14 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bedplate.kernel.action import Action, Attempt
-from bedplate.kernel.approval import Stage
+from bedplate.kernel.approval import Approval, Stage
 from bedplate.kernel.canary import model_for_canaries
 from bedplate.kernel.clock import SECOND
 from bedplate.kernel.control import Control, Fail, Finding, Pass
 from bedplate.kernel.decision import Case
+from bedplate.kernel.governance import VOTE
 from bedplate.kernel.manifest import Kind, Manifest
 from bedplate.kernel.standing import Rung, Standing
 
+from .reviewer import LOWERED, lowered, lowers, restores
 from .stop import DRILL_SCOPE, DRILLED, epoch_of, lifted, raised, stopped, tried
 from .toolcall import READ
 
@@ -91,8 +93,20 @@ PROVE = Action("agents.prove", "models:measure:record", "Record whether a decoy 
 LOOK = Action("agents.look", "agents:action:read", "Note that somebody looks at an action that waits.")
 SWEEP = Action("agents.sweep", "models:measure:record", "Close questions that a stop or another release voided.")
 PLANT = Action("agents.plant", "models:measure:record", "Note that a known-bad action was put among those that wait.")
+JUDGE = Action("agents.judge", "models:measure:record", "Say how a known-bad action was answered, and close it.")
+REMIND = Action("agents.remind", "models:measure:record", "Tell people of an action that waits for them.")
+LOWER = Action(
+    "agents.lower", "models:measure:record", "Have somebody's answers about actions count no more.", registered=False
+)
+RESTORE = Action(
+    "agents.restore",
+    "people:training:record",
+    "Have somebody's answers about actions count again: they were trained.",
+    registered=False,
+)
 
 FAST = (ACT.name, DECOY.name)
+ANSWERED = (PERFORM.name, OPEN_WINDOW.name)  # what only those decide about whose answers count
 
 
 def _standing(case: Case) -> Standing:
@@ -189,6 +203,39 @@ def _decoys_fire(case: Case) -> Finding:
             f"ask {_standing(case).owner}; it is tried again, and actions go on once it is stopped",
         )
     return Pass()
+
+
+def _counts(case: Case) -> Finding:
+    """Look at votes about actions only: what else somebody decides about is not measured here."""
+    if case.question is None:
+        raise ValueError("a vote answers an approval")
+    why = lowered(case.voter) if case.question.action in ANSWERED else ""
+    if not why:
+        return Pass()
+    who = case.attempt.actor
+    return Fail(
+        f"{who}'s answers about actions do not count for now: {why}",
+        f"have {who} trained anew: bedplate people train {who} ..., or bedplate oversight restore {who}",
+    )
+
+
+def _stamped() -> Case:
+    """Somebody votes about an action who let a known-bad one pass."""
+    board = (Stage("board", "policy"),)
+    question = Approval("approval/canary", "usecase/canary", PERFORM.name, "0", "other", "", "", board, 0, 1, {})
+    facts: Mapping[str, Value] = {LOWERED: {"why": "canary", "at": 0}}
+    voter = Standing("person/canary", facts=facts)
+    return Case(Attempt(VOTE, "canary", question.id), 0, model_for_canaries(), None, question=question, voter=voter)
+
+
+def _by_another(case: Case) -> Finding:
+    if case.attempt.facts["person"] != case.attempt.actor:
+        return Pass()
+    return Fail("nobody restores their own standing", "ask somebody else who may record training")
+
+
+def _own_standing() -> Case:
+    return Case(Attempt(RESTORE, "canary", "person/canary", {"person": "canary"}), 0, model_for_canaries(), None)
 
 
 def _told(value: Value) -> list[tuple[str, str, str]]:
@@ -302,6 +349,10 @@ MANIFEST = Manifest(
         LOOK,
         SWEEP,
         PLANT,
+        JUDGE,
+        REMIND,
+        LOWER,
+        RESTORE,
     ),
     controls=(
         _always("act-fresh", "What an action is judged against is no older than the tier allows.", _fresh),
@@ -324,6 +375,24 @@ MANIFEST = Manifest(
             _decoys_fire,
             _violation,
             (ACT.name,),  # not what tries them: it would never be proven again
+            always=True,
+        ),
+        Control(
+            "reviewer-counts",
+            "change",
+            "Answers about actions count only from those who did not let a known-bad one pass, or answer unread.",
+            _counts,
+            _stamped,
+            (VOTE.name,),
+            always=True,
+        ),
+        Control(
+            "reviewer-restored-by-another",
+            "change",
+            "Somebody else says that a reviewer was trained anew.",
+            _by_another,
+            _own_standing,
+            (RESTORE.name,),
             always=True,
         ),
     ),
@@ -407,13 +476,32 @@ MANIFEST = Manifest(
         ),
         Kind(
             "agents.test.judged",
-            {"approval": "text", "person": "text", "answer": "text", "nonce": "text"},
+            {
+                "approval": "text",
+                "action": "text",
+                "person": "text",
+                "answer": "text",
+                "nonce": "text",
+                "commitment": "text",
+            },
             "A planted action was answered: `yes` means that whoever did so let a known-bad action pass.",
+        ),
+        Kind(
+            "agents.action.reminded",
+            {"step": "int", "body": "text", "people": "list", "due": "int"},
+            "People were told of an action that waits: who must decide, the next persons, then the body above.",
         ),
         Kind(
             "agents.reviewer.lowered",
             {"person": "text", "why": "text", "until": "int"},
-            "Somebody's answers about actions count no more until a moment.",
+            "Somebody's answers about actions count no more until they are trained anew.",
+            lowers,
+        ),
+        Kind(
+            "agents.reviewer.restored",
+            {"person": "text", "why": "text"},
+            "Somebody's answers about actions count again.",
+            restores,
         ),
     ),
 )

@@ -97,6 +97,27 @@ drill = Table(
     Column("at", BigInteger, nullable=False),
     Column("last_seq", BigInteger, nullable=False),
 )
+notice = Table(
+    "notice",
+    metadata,
+    Column("approval", Text, primary_key=True),
+    Column("person", Text, primary_key=True),
+    Column("step", SmallInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Index(None, "person", "at"),
+)
+planted = Table(
+    "planted",
+    metadata,
+    Column("commitment", Text, primary_key=True),
+    Column("subject", Text, nullable=False, index=True),
+    Column("at", BigInteger, nullable=False),
+    Column("approval", Text, nullable=False),  # "" until it was answered
+    Column("judged_at", BigInteger, nullable=False),
+    Column("passed_by", Text, nullable=False),  # who let it pass, the last of them; "": nobody
+    Column("last_seq", BigInteger, nullable=False),
+)
 
 
 def _asked(connection: Connection, event: Event) -> None:
@@ -199,8 +220,31 @@ def _closed(connection: Connection, event: Event) -> None:
     connection.execute(update(tripped).where(match).values(**values))
 
 
+def _reminded(connection: Connection, event: Event) -> None:
+    step = event.data["step"]
+    match = parked.c.approval == event.stream
+    connection.execute(update(parked).where(match).values(told=step, last_seq=event.seq))
+    for person in cast("list[str]", event.data["people"]):
+        values = {"step": step, "at": event.at, "last_seq": event.seq}
+        upsert(connection, notice, {"approval": event.stream, "person": person}, values)
+
+
+def _planted(connection: Connection, event: Event) -> None:
+    row = {"commitment": event.data["commitment"], "subject": event.stream, "at": event.at, "last_seq": event.seq}
+    connection.execute(insert(planted).values(**row, approval="", judged_at=0, passed_by=""))
+
+
+def _judged(connection: Connection, event: Event) -> None:
+    data = event.data
+    values = {"approval": data["approval"], "judged_at": event.at, "last_seq": event.seq}
+    if data["answer"] == "yes":
+        values |= {"passed_by": data["person"]}
+    match = planted.c.commitment == data["commitment"]
+    connection.execute(update(planted).where(match).values(**values))
+
+
 PROJECTION = Projection(
-    tables=(parked, stop, tripped, glimpse, drill),
+    tables=(parked, stop, tripped, glimpse, drill, notice, planted),
     handlers={
         "kernel.approval.asked": _asked,
         "kernel.approval.granted": _moved("granted", ends=False),
@@ -211,6 +255,9 @@ PROJECTION = Projection(
         "kernel.approval.voted": _voted,
         "agents.action.settled": _settled,
         "agents.action.seen": _seen,
+        "agents.action.reminded": _reminded,
+        "agents.test.planted": _planted,
+        "agents.test.judged": _judged,
         "agents.stop.raised": _raised,
         "agents.stop.lifted": _lifted,
         "agents.stop.drilled": _drilled,

@@ -46,7 +46,7 @@ class Traced:
         return f"observed/{agent}/{self.run or self.trace}"[:200]
 
     def named(self, tools: Mapping[str, Tool]) -> str:
-        """Return the tool as the release names it; where the span names no server, by its bare name if only one fits."""
+        """Return the tool as the release names it; without a server, by its bare name if only one fits."""
         if self.server:
             return f"{self.server}/{self.tool}"
         fits = [name for name in tools if name.partition("/")[2] == self.tool]

@@ -1,8 +1,8 @@
 """Windows: what people agreed to beforehand, so that an agent need not ask each time. Within bounds, and counted.
 
 A window covers what asks because of its amount or its class. It never covers what asks because an outsider may have
-chosen an argument, because the agent is one rung down, or because a breaker is half open. Like every approval it is bound
-to the release and to the stop epoch in which people agreed: a new release or a stop ends it.
+chosen an argument, because the agent is one rung down, or because a breaker is half open. Like every approval it is
+bound to the release and to the stop epoch in which people agreed: a new release or a stop ends it.
 """
 
 from __future__ import annotations
@@ -143,5 +143,3 @@ def _used(db: apsw.Connection, subject: str, window: str) -> tuple[int, int]:
     order = "SELECT count(*), coalesce(sum(amount), 0) FROM windowed WHERE subject = ? AND window = ?"
     count, total = db.execute(order, (subject, window)).fetchone() or (0, 0)
     return int(str(count)), int(str(total))
-
-

@@ -85,7 +85,9 @@ class Traces:
             body = await _body(request)
             own = self._own | {request.headers.get("host", "")}
             found = await asyncio.to_thread(spans, body, kind, own - {""})
-            throttle.settle(len(found.calls) + len(found.tools) + found.ignored + found.rejected)  # maybe more than there was: it owes it
+            throttle.settle(
+                len(found.calls) + len(found.tools) + found.ignored + found.rejected
+            )  # maybe more than there was: it owes it
             outcome = await self._observer.observe(subject, actor, found.calls)
             acted = await self._acted(secret, found.tools)
         except Unauthenticated as error:
@@ -105,7 +107,6 @@ class Traces:
         unread = f"{found.rejected} spans have no valid ids or times" if found.rejected else ""
         why = "; ".join(filter(None, (unread, outcome.why or acted.why)))
         return Response(otlp.response(rejected, why, kind), media_type=_media(kind))
-
 
     async def _acted(self, secret: str, tools: Sequence[ToolSpan]) -> Outcome:
         """Hand on what agents did beside the door of actions."""

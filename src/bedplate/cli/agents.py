@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 from cyclopts import App, Parameter
 
+from bedplate.agents.charter import Charter
+from bedplate.document import parse
 from bedplate.errors import InvalidInput
 
 from .approvals import bare
 from .output import fields, line, moment, note, short, table
 from .server import THERE, Server
 
+agents_app = App(name="agents", help="The agents of live releases, and the pins of their tools.")
 actions_app = App(name="actions", help="Actions of agents that wait for people.")
 breakers_app = App(name="breakers", help="Circuit breakers that opened.")
 window_app = App(name="window", help="What an agent may do without asking each time, within bounds.")
@@ -22,6 +27,7 @@ Reason = Annotated[str, Parameter(help="Kept on record.")]
 MICRO = 1_000_000
 
 
+@agents_app.default
 def agents(use_case: str = "", *, server: Server = THERE) -> int:
     """List the agents of live releases: what they may do, and what stops them now."""
     told = server.client().get("/api/agents", use_case=use_case)
@@ -40,6 +46,40 @@ def agents(use_case: str = "", *, server: Server = THERE) -> int:
 
     server.show(told, text)
     return 0
+
+
+@agents_app.command
+def pin(
+    folder: Annotated[Path, Parameter(help="The use case's folder, with agents.yaml.")] = Path(),
+    *,
+    tools: Annotated[Path, Parameter(help="Where the MCP servers are: tools.yaml.")] = Path("tools.yaml"),
+    check: Annotated[bool, Parameter(help="Change nothing; 4 if a pin differs.")] = False,
+) -> int:
+    """Read what the MCP servers list now, and write the digests of the tools into agents.yaml.
+
+    A description that changed makes another tool: look at what changed before you release it.
+    """
+    from bedplate.paths.pinning import pinned, written
+    from bedplate.paths.toolfile import read_servers
+
+    path = folder / "agents.yaml"
+    try:
+        text = path.read_text()
+    except OSError as wrong:
+        raise InvalidInput(f"{path} cannot be read: {wrong.strerror}", hint="name the use case's folder") from None
+    charter = Charter.compile(parse(text.encode(), path.name))
+    names = {name.partition("/")[0] for name in charter.tools} - {"local"}
+    found = asyncio.run(pinned(read_servers(tools, os.environ), names))
+    new, changed = written(text, found)
+    if changed and not check:
+        path.write_text(new)
+    rows = [(name, short(before) or "none", short(now)) for name, before, now in changed]
+    if rows:
+        table(("tool", "pin before", "pin now"), rows)
+        note("Nothing was written." if check else f"Written to {path}. Look at the tools, then release.")
+    else:
+        note("Every pin is as its server lists the tool.")
+    return 4 if changed and check else 0
 
 
 def runs(run: str = "", *, use_case: str = "", agent: str = "", state: str = "", server: Server = THERE) -> int:

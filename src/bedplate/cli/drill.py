@@ -1,4 +1,4 @@
-"""The drill of the kill switch: is a stop in force everywhere within a second?"""
+"""The drill of the kill switch: whether a stop is in force everywhere within a second."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def drill(
     told = server.client().post(f"/api/use-cases/{quote(use_case)}/drill", {"agent": agent, "reason": reason})
 
     def text() -> None:
-        rows = [(a["process"], a["point"], "refused" if a["refused"] else "LET THROUGH", a["ms"]) for a in told["answers"]]
+        rows = [
+            (a["process"], a["point"], "refused" if a["refused"] else "LET THROUGH", a["ms"]) for a in told["answers"]
+        ]
         rows += [(process, "", "NO ANSWER", "") for process in told["silent"]]
         table(("process", "door", "what it did", "after ms"), rows)
         line(f"{told['outcome']}: {told['summary']}")

@@ -25,9 +25,9 @@ from bedplate.errors import (
 )
 
 from . import (
+    agents,
     approvals,
     bodies,
-    agents,
     change,
     content,
     contracts,
@@ -42,6 +42,7 @@ from . import (
     ideas,
     incidents,
     maturity,
+    mcp,
     organisation,
     paths,
     people,
@@ -147,13 +148,14 @@ _COMMANDS: Mapping[str, tuple[Any, ...]] = {
         flow.flow_app,
     ),
     "Agents": (
-        agents.agents,
+        agents.agents_app,
         agents.runs,
         agents.actions_app,
         agents.stop,
         drill.drill,
         agents.breakers_app,
         agents.window_app,
+        mcp.mcp_app,
     ),
     "Prove": (evidence.prove, evidence.verify, evidence.keys),
 }

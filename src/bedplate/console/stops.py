@@ -56,7 +56,7 @@ class Blast:
 def stops(visit: Visit) -> Response:
     """Show what is stopped, what was, the drills; with a target, what its stop would reach."""
     at, now = visit.at, visit.at.clock()
-    snapshot, model = at.follower.snapshot, visit.at.model()
+    snapshot = at.follower.snapshot
     text = visit.query("target")
     target = _target(visit, text) if text else None
     return visit.show(
@@ -74,7 +74,7 @@ def stops(visit: Visit) -> Response:
             for subject in sorted(snapshot.charters)
             if not _drilled(snapshot.standings[subject], now)
         ],
-        who=[model.authority.people[p].name for p in model.authority.who(STOP.needs, "*")] if model else [],
+        who=_names(visit, target),
         whole=WHOLE,
         everything=ALL,
     )
@@ -132,8 +132,18 @@ def _targets(visit: Visit) -> list[tuple[str, str]]:
 
 def _may(visit: Visit, subject: str, needs: str) -> bool:
     model, standing = visit.at.model(), visit.at.follower.snapshot.standings.get(subject)
-    domain = "*" if subject == ALL or standing is None else standing.domain
+    domain = standing.domain if standing is not None else ""  # everything is no domain's
     return model is not None and model.authority.allowed(visit.by, needs, domain)
+
+
+def _names(visit: Visit, target: Target | None) -> list[str]:
+    """Name those who may stop it."""
+    model = visit.at.model()
+    standing = visit.at.follower.snapshot.standings.get(target.subject) if target is not None else None
+    if model is None:
+        return []
+    found = model.authority.who(STOP.needs, standing.domain if standing is not None else "")
+    return [model.authority.people[person].name for person in found]
 
 
 def _blast(visit: Visit, target: Target) -> Blast:

@@ -58,7 +58,7 @@ class AgentWatch:
                 log.exception("agents.step_failed", extra={"step": step.__name__, "error": type(broken).__name__})
 
     def recover(self, now: int) -> None:
-        """Find effects whose process died or whose time is over: on record as unknown, and where it matters an incident."""
+        """Put on record, and in high tiers open an incident about, effects of which nobody knows what became."""
         if 0 <= now - self._recovered_at < RECOVER_EVERY:
             return
         self._recovered_at = now
@@ -124,7 +124,7 @@ class AgentWatch:
                 log.exception("decoys.failed", extra={"subject": subject, "error": type(broken).__name__})
 
     def prove(self, subject: str) -> None:
-        """Try one use case; what was let through closes its door, and has an open incident until it is stopped again."""
+        """Try one use case; what was let through closes its door and opens an incident."""
         at, standing = self._at, self._at.follower.snapshot.standings[subject]
         known = unproven(standing)
         tried = mended(asyncio.run(self._decoys.tried(subject)), known, self._decoys.names(subject), subject)

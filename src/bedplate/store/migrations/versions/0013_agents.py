@@ -82,6 +82,27 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_drill")),
     )
     op.create_index(op.f("ix_drill_subject"), "drill", ["subject"])
+    op.create_table(
+        "notice",
+        sa.Column("approval", sa.Text(), nullable=False),
+        sa.Column("person", sa.Text(), nullable=False),
+        sa.Column("step", sa.SmallInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("last_seq", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("approval", "person", name=op.f("pk_notice")),
+    )
+    op.create_index(op.f("ix_notice_person_at"), "notice", ["person", "at"])
+    op.create_table(
+        "planted",
+        *[sa.Column(name, sa.Text(), nullable=False) for name in ("commitment", "subject")],
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("approval", sa.Text(), nullable=False),
+        sa.Column("judged_at", sa.BigInteger(), nullable=False),
+        sa.Column("passed_by", sa.Text(), nullable=False),
+        sa.Column("last_seq", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("commitment", name=op.f("pk_planted")),
+    )
+    op.create_index(op.f("ix_planted_subject"), "planted", ["subject"])
 
 
 def _digests() -> None:
