@@ -13,6 +13,7 @@ import socket
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from bedplate.serve import create_for
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from starlette.types import ASGIApp
     from tests.console.conftest import House
 
     from bedplate.agents.token import Actor
@@ -83,7 +85,7 @@ async def measure(house: House, many: int) -> int:
     missed = 0
     first = views.queue(at.engine)[0][0]["approval"].partition("/")[2]
     for page in (*PAGES, f"/actions/{first}"):
-        missed += await timed(page, PAGE_MS, lambda _n, page=page: _page(app, page, token), TIMES)
+        missed += await timed(page, PAGE_MS, partial(_page, app, page, token), TIMES)
     chosen = parked[:: max(1, many // RESUMED)][:RESUMED]
     approvals: dict[str, str] = {}
     for call in chosen:
@@ -136,7 +138,7 @@ async def timed(name: str, budget: int, work: Callable[[int], Awaitable[None]], 
     return p95 > budget
 
 
-async def _page(app: Any, page: str, token: str) -> None:  # noqa: ANN401  an ASGI application
+async def _page(app: ASGIApp, page: str, token: str, _number: int) -> None:
     status = await ask(app, page, token)
     assert status == 200, (page, status)
 

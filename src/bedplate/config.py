@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     canary_every_s: int = Field(
         default=300, ge=1, le=86_400, description="Seconds between two rounds of synthetic violations."
     )
+    trial_every: int = Field(
+        default=50, ge=0, description="One known-bad action for so many that wait in tiers 3 and 4; 0: none."
+    )
     follow_ms: int = Field(
         default=100, ge=10, le=500, description="Milliseconds between two looks at the ledger's head."
     )

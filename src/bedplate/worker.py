@@ -28,6 +28,7 @@ from bedplate.paths.agentwatch import AgentWatch
 from bedplate.paths.bottleneck import Signals
 from bedplate.paths.contracts import ContractWatch
 from bedplate.paths.happening import COST_ANOMALY, breached, dear, passed, unowned
+from bedplate.paths.oversight import OversightWatch
 from bedplate.paths.reckoning import Reckoning
 from bedplate.people.owners import vacant
 from bedplate.shadow.actions import report_strangers
@@ -74,6 +75,7 @@ class Worker:
         self._signals = Signals(at.engine, at.governor)
         self._reckoning = Reckoning(at.engine, at.governor, at.calls)
         self._agents = AgentWatch(at)
+        self._oversight = OversightWatch(at)
         self._canaries = Canaries(at.door, at.catalogue.controls.values())
         every = at.settings.canary_every_s * SECOND
         self._canaries_at = at.clock() - max(0, every - FIRST_CANARIES)  # when their last round was, or would have been
@@ -128,6 +130,7 @@ class Worker:
                 self.contracts,
                 lambda: self.canaries(now),
                 lambda: self._agents.round(now),
+                lambda: self._oversight.round(now),
             )
         self.add_up(now)
         self.tell(now)

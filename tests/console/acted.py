@@ -140,7 +140,7 @@ def found(house: House) -> None:
     names = [p["id"] for p in YAML().load((EXAMPLE / "people.yaml").read_text())["people"]]
     at = served.Harbour(house.url, {name: house.client(name).token for name in names}, {})
     for name, alone, voters in ((CASE, "yes", ("jonas", "priya", "ruth", "tomas")), (ASSURED, "no", ("jonas", "ruth"))):
-        answers = {"affects_rights": "yes", **({"acts_alone": "yes"} if alone == "yes" else {})}
+        answers: dict[str, Any] = {"affects_rights": "yes", **({"acts_alone": "yes"} if alone == "yes" else {})}
         spec = served.use_case(name, **answers) + "\nagents: agents.yaml\n"
         served.accept(at, at.person("leo"), spec, *voters)
         served.go_live(at, {**served.files_of(spec), "agents.yaml": AGENTS}, *voters)

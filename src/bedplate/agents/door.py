@@ -7,7 +7,7 @@ import hashlib
 import logging
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,6 +29,7 @@ from .taint import Provenance
 from .token import PREFIX, Actor, Mint
 from .toolcall import IRREVERSIBLE, READ, Outcome, Ruling, ToolCall
 from .trace import NOT_ENFORCED
+from .trial import Trials
 from .views import parked_action
 
 if TYPE_CHECKING:
@@ -64,6 +65,12 @@ AUTONOMY = Rung.ACT.name.lower()
 _encode = msgspec.json.Encoder().encode
 OUTDATED = {"act-released", "epoch-current"}  # by what an agreement is void: another release, or a stop
 IN_HAND = 10 * SECOND  # so long whoever was let through has it in hand; who asks again later has lost it
+HELD = "held"  # in place of the digest of a call that a breaker held back
+ELSEWHERE = (
+    "run-here",
+    "people agreed to it in a run on another host, which alone knows whether it was done",
+    "go on there, or begin a run of another name, in which people are asked anew",
+)
 NO_REHEARSAL = ("dry-run", "the tool has no dry run", "name its argument under dry_run in agents.yaml, and release")
 OPEN_RUN = ("run-open", "the run has ended", "begin another run")
 
@@ -393,6 +400,8 @@ class AgentDoor:
         """Count what people said of an action: who is refused again and again is stopped."""
         if approval.action == PERFORM.name and approval.state in {"granted", "refused"}:
             row = parked_action(self._p.people.engine, approval.id)
+            if Trials(self).known(row["action"]):
+                return  # what people are tried with is none of the agent's doing
             trips = self._p.watch.answered(act_of(row, approval), granted=approval.state == "granted")
             self._p.watch.tell_now(approval.subject, trips)
 
@@ -559,6 +568,8 @@ class AgentDoor:
         act, call = judged.act, judged.call
         act.verdict, act.status, act.reasons = "deny", "denied", reasons
         step = self._step(judged, "deny", "denied", reasons)
+        if any(control == "breaker-closed" for control, _, _ in reasons):
+            step = replace(step, digest=HELD)  # while one is open, whatever is asked of a tool is one refusal
         act.step = self._p.store.step(judged.run.id, step)
         trips = self._p.watch.refused(judged.run, act)
         if (known := self._p.store.step_at(judged.run.id, act.step)) is not None and known.action != act.id:
@@ -575,6 +586,9 @@ class AgentDoor:
         waiting = await self._p.people.asked(judged.run.id, act.digest)
         if waiting is not None and waiting.state in {"voided", "expired"} and waiting.row["state"] != "expired":
             waiting = waiting if waiting.state == "expired" else None  # a stop voided it: it is asked anew
+        if waiting is not None and waiting.state in {"granted", "spent"}:
+            if self._p.store.step_of(waiting.row["action"]) is None:
+                return await self._denied(judged, [ELSEWHERE])  # only there is known whether it was begun
         if waiting is not None and waiting.state == "spent":
             if self._p.store.effect(waiting.row["action"]) is not None:
                 waiting = None  # it was done: the same again is another action
@@ -706,6 +720,8 @@ class AgentDoor:
 
     async def _taken(self, judged: _Judged, held: Effect) -> Ruling:
         """Somebody else has this action, or this step, in hand or has done it."""
+        if held.state == INTENDED and self._in_time(held):
+            return self._in_hand(judged.call, judged.run, held)
         again = await self._told_again(judged.call, judged.run, held, judged.act.tier)
         if again is None:
             return await self._late(judged, [_unknown(held)])
@@ -725,7 +741,7 @@ class AgentDoor:
             why = f"the step {call.key!r} was used for something else"
             return await self._denied(act, [("step-once", why, "give each step its own key")])
         if known.state == INTENDED:
-            if self._p.clock() - (known.due - LATEST if known.due else known.at) < IN_HAND:
+            if self._in_time(known):
                 return self._in_hand(call, run, known)
             known = self._p.store.settle(known.action, UNKNOWN)
         if known.state == UNKNOWN and known.idempotent and not self._strict(snapshot, tier, known.tier):
@@ -740,6 +756,10 @@ class AgentDoor:
                 judged.act.step = known.step
                 return self._ruling(judged, "allow", "intended", [])
         return await self._told_again(call, run, known, tier)
+
+    def _in_time(self, known: Effect) -> bool:
+        """Tell whether whoever was let through still has it in hand: whoever asks again later has lost it."""
+        return self._p.clock() - (known.due - LATEST if known.due else known.at) < IN_HAND
 
     def _strict(self, snapshot: Snapshot, *tiers: int) -> bool:
         """Tell whether what nobody knows the outcome of is not tried again by itself: where intents are recorded."""

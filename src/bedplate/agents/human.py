@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from bedplate.errors import Conflict, InvalidInput, NeedsApproval, NotFound, Unavailable
 from bedplate.kernel.clock import SECOND
@@ -18,6 +21,8 @@ from . import actions, views
 from .toolcall import ToolCall
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Engine
 
     from bedplate.kernel.approval import Approval
@@ -71,12 +76,14 @@ class People:
 
     async def asked(self, run: str, digest: str) -> Waiting | None:
         """Return what is on record of this very call, if people were asked about it."""
-        row = await asyncio.to_thread(views.waiting_for, self._engine, run, digest)
+        with _reachable():
+            row = await asyncio.to_thread(views.waiting_for, self._engine, run, digest)
         return None if row is None else self._timely(row)
 
     def of(self, action: str) -> Waiting | None:
         """Return what people were last asked about an action."""
-        row = views.parked_of(self._engine, action)
+        with _reachable():
+            row = views.parked_of(self._engine, action)
         return None if row is None else self._timely(row)
 
     async def park(self, act: Act, arguments: Mapping[str, Any], why: str) -> str:
@@ -87,7 +94,8 @@ class People:
 
     def _ask(self, act: Act, facts: Mapping[str, Value], summary: str) -> str:
         try:
-            actions.perform(self._governor, act.key, act.subject, facts, summary)
+            with _reachable():
+                actions.perform(self._governor, act.key, act.subject, facts, summary)
         except NeedsApproval as needed:
             return needed.approval
         raise Unavailable("nobody was asked, and nothing was done", hint="try again")
@@ -100,9 +108,10 @@ class People:
         return await asyncio.to_thread(self._spend, waiting, by)
 
     def _spend(self, waiting: Waiting, by: str) -> dict[str, Any]:
-        approval = self._approval(waiting.row["approval"])
-        arguments = self.arguments(waiting.row)  # before it is spent: what cannot be read cannot be done
-        actions.perform(self._governor, by, approval.subject, approval.facts, approval.summary)
+        with _reachable():
+            approval = self._approval(waiting.row["approval"])
+            arguments = self.arguments(waiting.row)  # before it is spent: what cannot be read cannot be done
+            actions.perform(self._governor, by, approval.subject, approval.facts, approval.summary)
         return arguments
 
     def arguments(self, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,6 +188,16 @@ class People:
         if row["state"] in views.OPEN and row["expires"] <= self._clock():
             row = {**row, "state": "expired"}  # whatever the worker is at: expiry is a no
         return Waiting(row)
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    """Say that people cannot be asked where the database does not answer: nothing is let through without them."""
+    try:
+        yield
+    except SQLAlchemyError as away:
+        why = "the database does not answer, so people cannot be asked, and nothing was done"
+        raise Unavailable(why, hint="try again") from away
 
 
 def facts_of(act: Act, content: str) -> dict[str, Value]:

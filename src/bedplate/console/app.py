@@ -15,7 +15,6 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
 from . import (
-    actions,
     agents,
     approvals,
     board,
@@ -32,6 +31,7 @@ from . import (
     maturity,
     model,
     oversight,
+    parked,
     paths,
     people,
     planning,
@@ -83,7 +83,7 @@ PLANES = (
     prompts,
     evals,
     agents,
-    actions,
+    parked,
     runs,
     oversight,
     stops,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bedplate.agents import views
+from bedplate.agents.oversight import HASTY, MANY, agreement, reviewers
+from bedplate.agents.reviewer import lowered
+from bedplate.errors import NotFound
 from bedplate.evidence import views as evidence
 from bedplate.kernel.clock import DAY, SECOND
 from bedplate.paths import agents as paths
@@ -61,10 +65,10 @@ def oversight(visit: Visit) -> Response:
     days = visit.number("days") if visit.number("days") in SPANS else 30
     seen = paths.readable(at.agents, visit.by)
     rows = [g for g in views.glimpses(at.engine, since=now - days * DAY) if seen is None or g["subject"] in seen]
-    people_seen, bands = reviewers(rows, *_tests(visit, now - days * DAY)), banded(rows)
+    tests, bands = _tests(visit, now - days * DAY), banded(rows)
     return visit.show(
         "oversight.html",
-        reviewers=people_seen,
+        reviewers=reviewers(rows, tests, _lowered(visit, rows)),
         bands=bands,
         most=max((count for _, count in bands), default=0),
         answers=len(rows),
@@ -78,9 +82,9 @@ def oversight(visit: Visit) -> Response:
 
 
 def reviewers(
-    rows: Sequence[dict[str, Any]], tests: Iterable[tuple[str, str]] = (), lowered: Iterable[tuple[str, str]] = ()
+    rows: Sequence[dict[str, Any]], tests: Iterable[tuple[str, str]] = (), lower: Iterable[tuple[str, str]] = ()
 ) -> list[Reviewer]:
-    """Add up answers by person, most answers first. `tests` are (person, answer), `lowered` (person, why)."""
+    """Add up answers by person, most answers first. `tests` are (person, answer), `lower` (person, why)."""
     by_person: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         by_person[row["person"]].append(row)
@@ -88,7 +92,7 @@ def reviewers(
     judged: dict[str, list[str]] = defaultdict(list)
     for person, answer in tests:
         judged[person].append(answer)
-    why = dict(lowered)
+    why = dict(lower)
     found = []
     for person, given in by_person.items():
         took = [r["answered_at"] - r["seen_at"] for r in given if r["seen_at"]]
@@ -136,15 +140,19 @@ def banded(rows: Iterable[dict[str, Any]]) -> list[tuple[str, int]]:
     return list(counts.items())
 
 
-def _tests(visit: Visit, since: int) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Return who answered a planted action and how, and whose answers count no more for now."""
-    engine, now = visit.at.engine, visit.at.clock()
-    judged = [e for e in evidence.events(engine, kind="agents.test.judged", limit=1_000) if e.at >= since]
-    lowered = evidence.events(engine, kind="agents.reviewer.lowered", limit=200)
-    return (
-        [(str(e.data["person"]), str(e.data["answer"])) for e in judged],
-        [(str(e.data["person"]), str(e.data["why"])) for e in reversed(lowered) if int(str(e.data["until"])) > now],
-    )
+def _tests(visit: Visit, since: int) -> list[tuple[str, str]]:
+    """Return who answered a planted action, and how."""
+    judged = evidence.events(visit.at.engine, kind="agents.test.judged", limit=1_000)
+    return [(str(e.data["person"]), str(e.data["answer"])) for e in judged if e.at >= since]
+
+
+def _lowered(visit: Visit, rows: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return whose answers count no more for now, and why."""
+    found = []
+    for person in {row["person"] for row in rows}:
+        with suppress(NotFound):
+            found.append((person, lowered(visit.at.standing(f"person/{person}"))))
+    return found
 
 
 PAGES = (Page("/oversight", oversight),)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bedplate.agents import actions, views
 from bedplate.agents.governance import LIFT, STOP
-from bedplate.agents.stop import ALL, DRILLED, WHOLE
+from bedplate.agents.stop import ALL, DRILL_SCOPE, DRILLED, WHOLE
 from bedplate.errors import InvalidInput
 from bedplate.gateway.search import Wanted
 from bedplate.kernel.clock import DAY, SECOND
@@ -65,8 +65,12 @@ def stops(visit: Visit) -> Response:
         target=target,
         blast=_blast(visit, target) if target is not None else None,
         may_stop=target is not None and _may(visit, target.subject, STOP.needs),
-        held=[(s, _may(visit, s["subject"], LIFT.needs)) for s in views.stops(at.engine, in_force=True)],
-        past=[s for s in views.stops(at.engine) if s["lifted_at"]],
+        held=[
+            (s, _may(visit, s["subject"], LIFT.needs))
+            for s in views.stops(at.engine, in_force=True)
+            if not s["scope"].startswith(DRILL_SCOPE)
+        ],
+        past=[s for s in views.stops(at.engine) if s["lifted_at"] and not s["scope"].startswith(DRILL_SCOPE)],
         drills=[(d, now - d["at"] > OLD) for d in views.drills(at.engine)],
         trips=views.trips(at.engine),
         undrilled=[
@@ -157,7 +161,7 @@ def _blast(visit: Visit, target: Target) -> Blast:
     found = at.calls.page(wanted, limit=MOST_CALLS)
     standing = at.follower.snapshot.standings.get(target.subject)
     drilled: Any = standing.facts.get(DRILLED, {}) if standing is not None else {}  # by scope
-    at_last = int(drilled.get(target.agent or WHOLE, 0))
+    at_last = max((int(moment) for moment in drilled.values()), default=0)
     return Blast(
         paths.reach(at.agents, at.engine, target.subject, target.agent), len(found.calls), bool(found.older), at_last
     )
