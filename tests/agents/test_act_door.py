@@ -6,12 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.agents.acting import AGENTS, CLERKS, PAYER, SECRET, TASK, Acting, controls, issue, release
+from tests.agents.acting import AGENTS, CLERKS, acting, PAYER, SECRET, TASK, Acting, controls, issue, release
 
 from bedplate.agents.actions import lift, stop
 from bedplate.agents.door import IN_HAND
 from bedplate.agents.toolcall import Outcome, Ruling, ToolCall
 from bedplate.errors import Conflict, Denied, InvalidInput, NeedsApproval, NotFound, Unauthenticated
+from bedplate.incidents.actions import suspend
 from bedplate.kernel.clock import DAY, SECOND
 
 if TYPE_CHECKING:
@@ -317,8 +318,6 @@ def test_what_a_person_took_over_is_not_repeated(agent: Acting) -> None:
 
 
 def test_what_a_policy_edits_is_what_is_done_and_what_people_agree_to(house: Any, tmp_path: Any) -> None:
-    from tests.agents.acting import acting
-
     asking = AGENTS.replace("  - id: closing", "  - id: long\n    tools: [bank/note]\n    then: ask\n  - id: closing")
     with acting(house, tmp_path / "data", 2, asking) as agent:
         agent.begin()
@@ -502,8 +501,6 @@ def test_another_release_voids_what_was_agreed_to_and_it_is_asked_anew(agent: Ac
 
 
 def test_a_suspension_refuses_all(agent: Acting) -> None:
-    from bedplate.incidents.actions import suspend
-
     suspend(agent.house.governor, "mara.quinn", agent.subject, "odd")
     assert "act-running" in controls(agent.pay(50))
 

@@ -16,6 +16,7 @@ from bedplate.agents.governance import unproven
 from bedplate.agents.run import day_of
 from bedplate.agents.tables import tripped
 from bedplate.document import parse
+from bedplate.incidents.actions import suspend
 from bedplate.incidents.views import incidents
 from bedplate.kernel.clock import SECOND
 from bedplate.kernel.control import Pass
@@ -94,8 +95,6 @@ def test_one_that_passes_closes_the_door_until_it_is_stopped_again(
 
 
 def test_what_is_denied_for_another_reason_is_not_proven(agent: Acting) -> None:
-    from bedplate.incidents.actions import suspend
-
     suspend(agent.house.governor, "mara.quinn", agent.subject, "odd")
     agent.at.follower.look()
     assert all(one.held for one in tried(agent).values()), "every reason is told, so its own is among them"

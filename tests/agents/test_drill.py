@@ -45,7 +45,8 @@ def test_a_drill_is_on_record_is_evidence_and_holds_nobody_up(agent: Acting) -> 
     assert (live.release, made.result.summary) in attached(agent)
     assert live.facts[STOPPED] == {}
     assert live.facts[EPOCHS] == {}
-    assert list(live.facts[DRILLED]) == [DRILL_SCOPE]  # type: ignore[call-overload]  # an object
+    assert isinstance(live.facts[DRILLED], dict)
+    assert list(live.facts[DRILLED]) == [DRILL_SCOPE]
     assert stops(agent.at.engine, in_force=True) == []
     assert agent.pay(50).verdict == "allow"
     agent.agree(waiting.approval)

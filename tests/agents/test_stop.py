@@ -11,16 +11,21 @@ import pytest
 from tests.agents.acting import PAYER, SECRET, TASK, folder_of, prepared
 from tests.served import Server, fetch
 
+from bedplate.agents.actions import conclude, lift, stop
+from bedplate.agents.stop import ALL
 from bedplate.bootstrap import wall_clock
 from bedplate.errors import BedplateError, NeedsApproval
+from bedplate.paths.agentwatch import FIRST_DECOYS, AgentWatch
 from bedplate.people.actions import invite
 from bedplate.sdk import Client
 from bedplate.testing import SettableClock
+from bedplate.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.agents.acting import Acting
     from tests.conftest import House
 
 SECOND = 1.0  # law: a stop is in force on every enforcement point within a second
@@ -145,13 +150,11 @@ def test_it_voids_what_people_agreed_to_what_waits_and_tokens(bank: Bank) -> Non
         assert bank.post(at, "/agents/v1/runs", {}, str(made["token"]))[0] == 401
         with pytest.raises(BedplateError):
             bank.person(at, "hanna.osei").vote(asked["approval"], "yes", "agreed")
-        try:
+        with pytest.raises(NeedsApproval) as needed:
             mara.post(f"/api/use-cases/{bank.use_case}/lift", {"reason": "looked at it", "agent": PAYER})
-        except NeedsApproval as needed:
-            approval = needed.approval
         for voter in ("hanna.osei", "priya.raman", "jonas.weber", "ruth.adeyemi", "tomas.lindgren"):
             with suppress(BedplateError):
-                bank.person(at, voter).vote(approval, "yes", "agreed")
+                bank.person(at, voter).vote(needed.value.approval, "yes", "agreed")
         within(SECOND, time.monotonic(), lambda: bank.note(at) == "allow")
         for amount, old in ((2000, asked), (2500, granted)):
             anew = bank.pay(at, amount)
@@ -185,3 +188,50 @@ def test_two_processes_on_one_port_answer_a_drill_each(bank: Bank) -> None:
             return {a["process"] for a in told["answers"]} if told["outcome"] == "in-force" else set()
 
         within(30, time.monotonic(), lambda: answered() == {"shard-0", "shard-1"})  # the second one may still start
+
+
+# What one process does about it
+
+
+def test_a_stop_of_everything_closes_what_waits_in_each_use_case(agent: Acting) -> None:
+    asked, granted = agent.pay(2000), agent.pay(2500)
+    agent.agree(granted.approval)
+    stop(agent.house.governor, "ruth.adeyemi", ALL, reason="odd")
+    watch = AgentWatch(agent.at)
+    watch.sweep(agent.clock())
+    assert [agent.house.approval(a.approval).state for a in (asked, granted)] == ["voided", "voided"]
+    with pytest.raises(NeedsApproval) as needed:
+        lift(agent.house.governor, "priya.raman", ALL, reason="looked at it")
+    agent.house.grant(needed.value.approval)
+    anew = agent.pay(2000)
+    watch.sweep(agent.clock())
+    assert agent.house.approval(anew.approval).state == "asked", "it was asked after the stop"
+    agent.house.sound()
+
+
+def test_a_stop_of_one_agent_leaves_the_others(agent: Acting) -> None:
+    asked = agent.pay(2000)
+    stop(agent.house.governor, "mara.quinn", agent.subject, agent="clerk", reason="odd")
+    AgentWatch(agent.at).sweep(agent.clock())
+    assert agent.house.approval(asked.approval).state == "asked"
+    assert agent.pay(50).verdict == "allow"
+    assert agent.at.agents.identified(SECRET).agent == PAYER
+
+
+def test_the_worker_does_all_of_it(agent: Acting) -> None:
+    stop(agent.house.governor, "ruth.adeyemi", ALL, reason="odd")
+    agent.at.follower.look()
+    worker = Worker(agent.at)
+    agent.clock.advance(FIRST_DECOYS)
+    agent.at.follower.look()
+    worker.tick()
+    assert agent.records("act.decoy")
+
+
+def test_what_a_person_concluded_elsewhere_is_followed_here(agent: Acting) -> None:
+    let = agent.pay(50, key="bill")
+    agent.done(let, status="unknown")
+    conclude(agent.house.governor, "leo.fischer", agent.subject, let.action, state="ok", reason="asked the bank")
+    agent.at.follower.look()
+    AgentWatch(agent.at).conclude(agent.clock())
+    assert agent.pay(50, key="bill").replayed

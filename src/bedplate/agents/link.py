@@ -1,7 +1,8 @@
 """Signed links to one action, for one person, until it expires. A link opens it, and signs nobody in.
 
 A link is `bpl_` and two base64url parts: what it says, as JSON, and HMAC-SHA-256 over that. Whoever follows it must be
-signed in as the person it was made for: the approver comes from authentication, and a link that is passed on is nobody's.
+signed in as the person it was made for: the approver comes from authentication, and a link that is passed on is
+nobody's.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Links:
             raise InvalidInput("this link was not made here, or was changed", hint=HINT)
         approval, whose, expires = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         if whose != person:
-            why, fix = "this link was made for somebody else", "open your own, or find the action under bedplate actions"
+            why, fix = "this link was made for somebody else", "open your own, or find the action: bedplate actions"
             raise Denied(why, hint=fix, reasons=(("link", why, fix),))
         if now >= expires:
             raise InvalidInput("this link is over: nobody answered in time, which is a no", hint=HINT)

@@ -1,4 +1,4 @@
-"""Oversight quality: how people look at what agents ask: how long, how often they overrule, and whether others agree."""
+"""Oversight quality: how people look at what agents ask, how often they overrule, and whether others agree."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Reminder:
 
 
 class Teller(Protocol):
-    """Where people are told beside their inbox: mail, chat, a webhook. What it raises is logged, and nothing is lost."""
+    """Where people are told beside their inbox: mail, chat, a webhook. What it raises is logged, no more."""
 
     def told(self, person: str, text: str, link: str) -> None:
         """Tell one person; `link` opens the action for them once they are signed in."""
@@ -72,7 +72,7 @@ class Inbox:
 
 
 def times(plan: TierPlan, asked_at: int, expires: int) -> tuple[int, int, int, int]:
-    """Return when each step is due: at once, at half of the tier's time, at its time, half way from there to the end."""
+    """Return when each step is due: at once, at half of the tier's time, at its time, half way to the end."""
     whole = expires - asked_at
     after = plan.act_escalate_minutes * MINUTE if plan.act_escalate_minutes else whole // 2
     after = min(after, whole)
@@ -120,7 +120,7 @@ def reminder(
     could = _could(approval, model, standings, owner, now)
     people: list[str] = []
     stages = [stage for _, stage, _ in approval.missing()]
-    body = stages[0].body if stages else ""
+    body: str = stages[0].body if stages else ""
     if told < AGAIN:
         people += _first(approval, could)
     if step >= NEXT:
@@ -150,7 +150,12 @@ def _could(
         if isinstance(cast, Ballot) and not lowered(standings.get(f"person/{person}")):
             found[cast.stage].append(person)
     turn = int(approval.digest[:8], 16)
-    return {index: [*people[turn % len(people) :], *people[: turn % len(people)]] if people else [] for index, people in found.items()}
+    return {index: _turned(people, turn) for index, people in found.items()}
+
+
+def _turned(people: list[str], turn: int) -> list[str]:
+    start = turn % len(people) if people else 0
+    return [*people[start:], *people[:start]]
 
 
 def _first(approval: Approval, could: Mapping[int, list[str]]) -> list[str]:
@@ -164,8 +169,8 @@ def _above(approval: Approval, model: OperatingModel, stages: list[Stage]) -> tu
     for body in BODIES[highest + 1 :]:
         if people := model.authority.voters(Stage(body, "policy"), approval.domain):
             return body, list(people)
-    chairs = [p.id for p in model.authority.people.values() if any((s.body, s.role) == ("board", "chair") for s in p.seats)]
-    return "board", sorted(chairs)
+    known = model.authority.people.values()
+    return "board", sorted(p.id for p in known if any((s.body, s.role) == ("board", "chair") for s in p.seats))
 
 
 def inbox(engine: Engine, person: str, now: int, limit: int = 100) -> list[dict[str, object]]:

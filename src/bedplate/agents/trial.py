@@ -1,8 +1,8 @@
 """Trials of people: a known-bad action among those that wait, to see whether whoever answers looks at it.
 
-It is made of a real one, changed until a written policy of the live release forbids it, and parked like any other. Which
-one it is nobody can tell but this installation: the ledger holds a commitment that is made before, and opened after.
-Whatever people answer, nothing is carried out: its run belongs to nobody who could fetch it.
+It is made of a real one, changed until a written policy of the live release forbids it, and parked like any other.
+Which one it is nobody can tell but this installation: the ledger holds a commitment that is made before, and opened
+after. Whatever people answer, nothing is carried out: its run belongs to nobody who could fetch it.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Trials:
             return connection.execute(query).first() is not None
 
     def made(self, row: Mapping[str, Any], now: int) -> Trial | None:
-        """Make a trial of an action that waits; None where no written policy of the release forbids anything like it."""
+        """Make a trial of an action that waits; None where no written policy forbids anything like it."""
         parts, snapshot = self._door.parts, self._door.parts.sight.snapshot
         charter, standing = snapshot.charters.get(row["subject"]), snapshot.standings.get(row["subject"])
         agent = charter.agents.get(row["agent"]) if charter is not None else None
@@ -112,11 +112,9 @@ class Trials:
         charter, standing = snapshot.charters[trial.subject], snapshot.standings[trial.subject]
         agent, tool, now = charter.agents[row["agent"]], charter.tools[trial.tool], parts.clock()
         run = self._copied(row, of, now)
-        weighed: Weighing = charter.weigh(
-            agent, tool, trial.arguments, Provenance(parts.salt), run, standing.tier, now
-        )
+        weighed: Weighing = charter.weigh(agent, tool, trial.arguments, Provenance(parts.salt), run, standing.tier, now)
         why = of.facts.get("why", [])
-        asked: list[Told] = [(str(n), str(w), "") for n, w in why] if isinstance(why, list) else []  # type: ignore[misc]
+        asked: list[Told] = [(str(n), str(w), "") for n, w in why] if isinstance(why, list) else []
         act = Act(
             id=trial.action,
             subject=trial.subject,
@@ -199,5 +197,6 @@ def _keys(place: Any, part: str) -> list[Any]:  # noqa: ANN401  JSON
     if isinstance(place, dict):
         return list(place) if part == "*" else [part] if part in place else []
     if isinstance(place, list):
-        return list(range(len(place))) if part == "*" else [int(part)] if part.isdigit() and int(part) < len(place) else []
+        every = range(len(place))
+        return [n for n in every if part in {"*", str(n)}]
     return []

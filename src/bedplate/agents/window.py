@@ -63,8 +63,8 @@ class Window:
             frozenset(plain(str(name)) for name in told["counterparties"]),
             int(told["count"]),
             int(told["until"]),
-            str(told["release"]),
-            str(told["epoch"]),
+            str(told.get("release", "")),
+            str(told.get("epoch", "")),
         )
 
     def fits(self, act: Act, party: str) -> bool:

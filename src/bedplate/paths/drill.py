@@ -20,6 +20,7 @@ from bedplate.releases.tables import release as releases
 if TYPE_CHECKING:
     from bedplate.agents.drill import Result
     from bedplate.installation import Installation
+    from bedplate.kernel.event import Value
 
 CONTROL = "stop-drilled"
 KEY, ROUTE = "key/decoy", "decoy"
@@ -60,7 +61,7 @@ def drill(at: Installation, by: str, subject: str, agent: str = "", reason: str 
     result = part_of(at).run(
         subject, scope, lambda: stop(at.governor, by, subject, agent=scope, reason=reason), at.follower.look
     )
-    told = {"scope": scope, "ms": result.ms, "points": len(result.answers)}
+    told: dict[str, Value] = {"scope": scope, "ms": result.ms, "points": len(result.answers)}
     note_drill(
         at.governor, by, subject, standing.release, {**told, "outcome": result.outcome, "summary": result.summary}
     )

@@ -1,4 +1,4 @@
-"""Oversight of oversight, on a timer: who is told of what waits, trials of those who answer, and what follows of them."""
+"""Oversight of oversight, on a timer: who is told of what waits, trials of those who answer, and what follows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from bedplate.agents.actions import judge_test, lower_reviewer, plant, remind
 from bedplate.agents.link import Links
@@ -25,6 +25,8 @@ from bedplate.kernel.event import canonical
 from bedplate.store.reads import read_approvals
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy import Engine
 
     from bedplate.agents.reminder import Teller
@@ -162,7 +164,7 @@ class OversightWatch:
         opened = {"approval": row["approval"], "action": row["action"], "commitment": commitment}
         opened["nonce"] = self._trials.nonce(row["action"])
         told = [{**opened, "person": p, "answer": a} for p, a in answers or [("", str(row["state"]))]]
-        judge_test(at.governor, row["subject"], told, row["approval"])  # type: ignore[arg-type]  # texts are values
+        judge_test(at.governor, row["subject"], told, row["approval"])
         at.runs.end(row["run"], "done")
         for person in sorted({p for p, a in answers if a == "yes"}):
             why = f"agreed to a known-bad action ({row['approval']})"
@@ -180,14 +182,14 @@ class OversightWatch:
             found = next(iter(reviewers(mine)), None)
             if found is None or not found.stamps or lowered(standing):
                 continue
-            share = f"{found.stamp_share / 10:.0f} % of {found.yes} approvals came within {HASTY // SECOND} s or unopened"
+            share = f"{found.stamp_share / 10:.0f} % of {found.yes} approvals within {HASTY // SECOND} s or unopened"
             frozen = {"approvals": found.yes, "hasty": found.stamped, "limit_permille": STAMPED, "at_least": MANY}
             self._lower(person, str(mine[0]["subject"]), share, frozen)
             count += 1
         return count
 
     def _lower(self, person: str, subject: str, why: str, frozen: dict[str, Any]) -> None:
-        """Have somebody's answers count no more, and open an incident: a person who does not look is a control that let pass."""
+        """Have somebody's answers count no more, and open an incident: who does not look is a control that let pass."""
         at = self._at
         if not lowered(at.follower.snapshot.standings.get(f"person/{person}")):
             lower_reviewer(at.governor, person, why)
@@ -203,9 +205,11 @@ def link_to(links: Links, approval: str, person: str, expires: int) -> str:
     return f"/links/{links.make(approval, person, expires)}"
 
 
-def quality(at: Installation, now: int, days: int = 90) -> list[Reviewer]:
-    """Measure everybody who answered in these days, as far as what they answered is known to be no trial that waits."""
-    return reviewers(glimpses(at.engine, since=now - days * DAY), tested(at.engine, now - days * DAY), barred(at))
+def quality(at: Installation, now: int, days: int = 90, subjects: Collection[str] | None = None) -> list[Reviewer]:
+    """Measure everybody who answered in these days about these use cases; None: about any."""
+    since = now - days * DAY
+    rows = [row for row in glimpses(at.engine, since=since) if subjects is None or row["subject"] in subjects]
+    return reviewers(rows, tested(at.engine, since), barred(at))
 
 
 def tested(engine: Engine, since: int) -> list[tuple[str, str]]:
@@ -232,4 +236,4 @@ def followed(at: Installation, link: str, person: str) -> Approval:
 
 def _newest(engine: Engine) -> int:
     with engine.connect() as connection:
-        return int(connection.execute(select(parked.c.last_seq).order_by(parked.c.last_seq.desc()).limit(1)).scalar() or 0)
+        return int(connection.execute(select(func.max(parked.c.last_seq))).scalar() or 0)
