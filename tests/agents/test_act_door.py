@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.agents.acting import AGENTS, CLERKS, acting, PAYER, SECRET, TASK, Acting, controls, issue, release
+from tests.agents.acting import AGENTS, CLERKS, PAYER, SECRET, TASK, Acting, acting, controls, issue, release
 
 from bedplate.agents.actions import lift, stop
 from bedplate.agents.door import IN_HAND
@@ -487,6 +487,32 @@ def test_a_stop_voids_what_was_agreed_to_and_it_is_asked_anew(agent: Acting) -> 
     anew = agent.pay()
     assert (anew.verdict, anew.state) == ("ask", "parked")
     assert anew.approval != asked.approval
+
+
+def test_what_was_spent_before_a_stop_and_not_begun_is_asked_anew(agent: Acting) -> None:
+    asked = agent.pay()
+    agent.agree(asked.approval)
+    agent.at.follower.look()
+    waiting = agent.people.of(asked.action)
+    assert waiting is not None
+    run(agent.people.spend(waiting, agent.payer.key))
+    stop(agent.house.governor, "mara.quinn", agent.subject, reason="odd")
+    with pytest.raises(NeedsApproval) as needed:
+        lift(agent.house.governor, "mara.quinn", agent.subject, reason="looked at it")
+    agent.house.grant(needed.value.approval)
+    anew = agent.pay()
+    assert (anew.verdict, anew.state) == ("ask", "parked")
+    assert anew.approval != asked.approval
+
+
+def test_what_was_spent_and_not_begun_is_still_to_do(agent: Acting) -> None:
+    asked = agent.pay()
+    agent.agree(asked.approval)
+    waiting = agent.people.of(asked.action)
+    assert waiting is not None
+    run(agent.people.spend(waiting, agent.payer.key))
+    let = agent.pay()
+    assert (let.verdict, let.action) == ("allow", asked.action)
 
 
 def test_another_release_voids_what_was_agreed_to_and_it_is_asked_anew(agent: Acting) -> None:

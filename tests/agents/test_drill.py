@@ -45,8 +45,9 @@ def test_a_drill_is_on_record_is_evidence_and_holds_nobody_up(agent: Acting) -> 
     assert (live.release, made.result.summary) in attached(agent)
     assert live.facts[STOPPED] == {}
     assert live.facts[EPOCHS] == {}
-    assert isinstance(live.facts[DRILLED], dict)
-    assert list(live.facts[DRILLED]) == [DRILL_SCOPE]
+    drilled = live.facts[DRILLED]
+    assert isinstance(drilled, dict)
+    assert list(drilled) == [DRILL_SCOPE]
     assert stops(agent.at.engine, in_force=True) == []
     assert agent.pay(50).verdict == "allow"
     agent.agree(waiting.approval)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.agents.acting import Acting
 
 from bedplate.agents.actions import look, restore_reviewer
 from bedplate.agents.oversight import MANY, reviewers
@@ -15,9 +14,12 @@ from bedplate.agents.trial import LATEST, Trials, commitment
 from bedplate.errors import Conflict, Denied, InvalidInput
 from bedplate.incidents.views import incidents
 from bedplate.kernel.clock import SECOND
+from bedplate.kernel.standing import Standing
 from bedplate.paths.oversight import OversightWatch, quality
 
 if TYPE_CHECKING:
+    from tests.agents.acting import Acting
+
     from bedplate.kernel.approval import Approval
 
 ASSURED = pytest.mark.parametrize("tier", [3, 4])
@@ -200,9 +202,7 @@ def test_whoever_reads_is_heard(agent: Acting) -> None:
 
 
 def test_training_shown_later_ends_it() -> None:
-    from bedplate.kernel.standing import Standing
-
-    facts = {"agents.lowered": {"why": "asleep", "at": 5}}
+    facts: dict[str, Any] = {"agents.lowered": {"why": "asleep", "at": 5}}
     assert lowered(Standing("person/x", facts=facts)) == "asleep"
     assert lowered(Standing("person/x", facts={**facts, "people.training": {"ai": 4}})) == "asleep"
     assert lowered(Standing("person/x", facts={**facts, "people.training": {"ai": 6}})) == ""

@@ -224,8 +224,11 @@ def test_the_worker_does_all_of_it(agent: Acting) -> None:
     worker = Worker(agent.at)
     agent.clock.advance(FIRST_DECOYS)
     agent.at.follower.look()
-    worker.tick()
-    assert agent.records("act.decoy")
+    worker.start()
+    try:
+        within(20, time.monotonic(), lambda: bool(agent.records("act.decoy")))
+    finally:
+        worker.stop()
 
 
 def test_what_a_person_concluded_elsewhere_is_followed_here(agent: Acting) -> None:

@@ -167,7 +167,12 @@ def _dump(house: House) -> object:
 
 def test_law_2_one_verdict_is_given_in_one_place(sources: Sources) -> None:
     # `supposed` decides what nobody attempts: what a proposed model would mean.
-    assert sources.calling("decide") == {"kernel/governor.py", "kernel/supposed.py", "gateway/door.py", "agents/door.py"}
+    assert sources.calling("decide") == {
+        "kernel/governor.py",
+        "kernel/supposed.py",
+        "gateway/door.py",
+        "agents/door.py",
+    }
     assert sources.calling("Allow") == {"kernel/decision.py"}
     imported = {
         alias.name if isinstance(node, ast.Import) else node.module

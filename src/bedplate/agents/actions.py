@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from bedplate.kernel.event import Value
     from bedplate.kernel.governor import Governor
 
-    from .reminder import Reminder
+    from .notice import Reminder
 
 MAX_WINDOW = 92 * DAY
 VOID_AT_ONCE = 500  # what waits beyond that is void by its epoch, and closed when its time is over

@@ -96,7 +96,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """An action that people are asked about: how that stands, and the arguments and key that it was asked with first."""
+    """An action that people are asked about: how that stands, and the arguments and key it was asked with first."""
 
     state: str
     first: dict[str, Any]
@@ -583,21 +583,15 @@ class AgentDoor:
     async def _asked(self, actor: Actor, judged: _Judged) -> Ruling:
         """Answer with what people said of exactly this, or ask them."""
         act, agent, tool = judged.act, judged.agent, judged.tool
-        waiting = await self._p.people.asked(judged.run.id, act.digest)
-        if waiting is not None and waiting.state in {"voided", "expired"} and waiting.row["state"] != "expired":
-            waiting = waiting if waiting.state == "expired" else None  # a stop voided it: it is asked anew
-        if waiting is not None and waiting.state in {"granted", "spent"}:
-            if self._p.store.step_of(waiting.row["action"]) is None:
-                return await self._denied(judged, [ELSEWHERE])  # only there is known whether it was begun
-        if waiting is not None and waiting.state == "spent":
-            if self._p.store.effect(waiting.row["action"]) is not None:
-                waiting = None  # it was done: the same again is another action
-            elif agent is not None and tool is not None:  # killed between agreement and effect: it is still to do
-                return await self._resumed(judged, agent, tool, waiting, self._p.people.arguments(waiting.row))
+        waiting = await self._counting(act)
         if waiting is None:
             return await self._park(judged)
-        if waiting.state != "granted" or agent is None or tool is None:
+        if waiting.state not in {"granted", "spent"} or agent is None or tool is None:
             return self._answered(judged, waiting)
+        if self._p.store.step_of(waiting.row["action"]) is None:
+            return await self._denied(judged, [ELSEWHERE])  # only there is known whether it was begun
+        if waiting.state == "spent":  # killed between agreement and effect: it is still to do
+            return await self._resumed(judged, agent, tool, waiting, self._p.people.arguments(waiting.row))
         try:
             arguments = await self._p.people.spend(waiting, actor.key)
         except Denied as refusal:
@@ -607,6 +601,18 @@ class AgentDoor:
         except Conflict:  # another process was asked the same at once, and won
             return self._answered(judged, waiting)
         return await self._resumed(judged, agent, tool, waiting, arguments)
+
+    async def _counting(self, act: Act) -> Waiting | None:
+        """Return what people were asked about exactly this call, if it still counts; None: they are to be asked."""
+        waiting = await self._p.people.asked(act.run, act.digest)
+        if waiting is None or waiting.state == "voided":
+            return None
+        if waiting.state == "spent":
+            if self._p.store.effect(waiting.row["action"]) is not None:
+                return None  # it was done: the same again is another action
+            if self._p.people.bound(waiting) != (act.release, act.epoch):
+                return None
+        return waiting
 
     async def _resumed(
         self, judged: _Judged, agent: Agent, tool: Tool, waiting: Waiting, arguments: dict[str, Any]

@@ -1,8 +1,8 @@
 """The drill: a stop is raised, and each serving process says how soon it refuses what is stopped.
 
 What is stopped for a drill is an agent that no release has, so that nobody's work is held up, unless a real one is
-named. Each process of this host answers by itself, once its snapshot holds the stop: it tries an action and a model's call
-through its own doors, and writes what came of them into the file that the processes share.
+named. Each process of this host answers by itself, once its snapshot holds the stop: it tries an action and a model's
+call through its own doors, and writes what came of them into the file that the processes share.
 """
 
 from __future__ import annotations

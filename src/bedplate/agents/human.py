@@ -107,6 +107,12 @@ class People:
         """
         return await asyncio.to_thread(self._spend, waiting, by)
 
+    def bound(self, waiting: Waiting) -> tuple[str, str]:
+        """Return the release and the stop epoch for which people agreed."""
+        with _reachable():
+            facts = self._approval(waiting.row["approval"]).facts
+        return str(facts["release"]), str(facts["epoch"])
+
     def _spend(self, waiting: Waiting, by: str) -> dict[str, Any]:
         with _reachable():
             approval = self._approval(waiting.row["approval"])

@@ -6,7 +6,6 @@ clock that jumped tells nobody twice and leaves nobody out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import and_, or_, select
@@ -15,6 +14,7 @@ from bedplate.kernel.approval import Body, Stage
 from bedplate.kernel.authority import Ballot, ballot
 from bedplate.kernel.clock import SECOND
 
+from .notice import ABOVE, AGAIN, ASKED, NEXT, Reminder
 from .reviewer import lowered
 from .tables import notice, parked
 
@@ -27,34 +27,9 @@ if TYPE_CHECKING:
     from bedplate.kernel.model import OperatingModel, TierPlan
     from bedplate.kernel.standing import Standing
 
-ASKED, AGAIN, NEXT, ABOVE = STEPS = (1, 2, 3, 4)
 BODIES: tuple[Body, ...] = ("domain", "coe", "board")  # each above the one before it
 MINUTE = 60 * SECOND
 AT_ONCE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Reminder:
-    """Somebody is to be told of an action that waits: how far it was taken, and to whom."""
-
-    approval: str
-    subject: str
-    step: int
-    body: str
-    people: tuple[str, ...]
-    due: int  # when it expires, which is a no
-    summary: str = ""
-
-    @property
-    def text(self) -> str:
-        """What they are told. The arguments are not in it: they are read where one is signed in."""
-        said = {
-            ASKED: "waits for your answer",
-            AGAIN: "still waits for your answer",
-            NEXT: "was not answered in time: it now waits for you too",
-            ABOVE: "was answered by nobody: you are told because you stand above those who were asked, or own it",
-        }[self.step]
-        return f"{self.summary or 'An action of an agent'} ({said}; unanswered it is refused)"
 
 
 class Teller(Protocol):

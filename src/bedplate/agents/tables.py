@@ -239,7 +239,7 @@ def _judged(connection: Connection, event: Event) -> None:
     values = {"approval": data["approval"], "judged_at": event.at, "last_seq": event.seq}
     if data["answer"] == "yes":
         values |= {"passed_by": data["person"]}
-    match = planted.c.commitment == data["commitment"]
+    match = planted.c.commitment == data.get("commitment", "")
     connection.execute(update(planted).where(match).values(**values))
 
 

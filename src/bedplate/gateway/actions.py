@@ -26,7 +26,7 @@ MAX_CONTRACTS = 100  # named in the event; every line names its own in the kept 
 def issue_key(
     governor: Governor, by: str, subject: str, *, key: str, digest: str, label: str, days: int, agent: str = ""
 ) -> None:
-    """Record a key for a use case, or for one of its agents. The caller made it and shows its text once; only the digest comes here."""
+    """Record a key for a use case, or for one of its agents. The caller made it; only its digest comes here."""
     if not 1 <= days <= MAX_DAYS:
         raise InvalidInput(f"a key lives 1 to {MAX_DAYS} days")
     with governor.act(by, ISSUE_KEY, subject, facts={"label": label, "days": days}) as act:

@@ -24,8 +24,9 @@ from .drill import part_of
 if TYPE_CHECKING:
     from bedplate.agents.decoy import Tried
     from bedplate.agents.effect import Effect
-    from bedplate.installation import Installation
     from bedplate.kernel.standing import Standing
+
+    from .whole import Whole
 
 log = logging.getLogger(__name__)
 FIRST_DECOYS = 60 * SECOND  # at most, after the start
@@ -39,7 +40,7 @@ UNKNOWN = "action/unknown"  # the cause of an incident, with the action's id beh
 class AgentWatch:
     """The rounds of one process about agents. Every process takes its part in drills; the rest only one leads."""
 
-    def __init__(self, at: Installation) -> None:
+    def __init__(self, at: Whole) -> None:
         self._at = at
         self._decoys = Decoys(at.agents)
         every = at.settings.canary_every_s * SECOND

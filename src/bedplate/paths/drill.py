@@ -19,8 +19,9 @@ from bedplate.releases.tables import release as releases
 
 if TYPE_CHECKING:
     from bedplate.agents.drill import Result
-    from bedplate.installation import Installation
     from bedplate.kernel.event import Value
+
+    from .whole import Whole
 
 CONTROL = "stop-drilled"
 KEY, ROUTE = "key/decoy", "decoy"
@@ -37,7 +38,7 @@ class Drilled:
     unattached: str = ""  # why it is evidence about none
 
 
-def part_of(at: Installation) -> Drills:
+def part_of(at: Whole) -> Drills:
     """Return what a process does in drills."""
 
     def calls(subject: str, agent: str) -> bool:
@@ -47,7 +48,7 @@ def part_of(at: Installation) -> Drills:
     return Drills(at.runs, at.agents, {"calls": calls})
 
 
-def drill(at: Installation, by: str, subject: str, agent: str = "", reason: str = "a drill") -> Drilled:
+def drill(at: Whole, by: str, subject: str, agent: str = "", reason: str = "a drill") -> Drilled:
     """Try a stop: of nobody, or of a real agent, which then stays stopped until that is lifted.
 
     The result is on record, and evidence about the live release and the newest one that was built.
@@ -79,14 +80,14 @@ def drill(at: Installation, by: str, subject: str, agent: str = "", reason: str 
     return Drilled(subject, scope, result, tuple(about), unattached)
 
 
-def _attach(at: Installation, by: str, subject: str, digest: str, finding: Finding) -> None:
+def _attach(at: Whole, by: str, subject: str, digest: str, finding: Finding) -> None:
     try:
         prove(at.governor, by, subject, digest, finding)
     except Denied:
         attach(at.governor, by, subject, digest, finding)
 
 
-def _releases(at: Installation, subject: str, live: str) -> list[str]:
+def _releases(at: Whole, subject: str, live: str) -> list[str]:
     query = select(releases.c.digest).where(releases.c.subject == subject).order_by(releases.c.number.desc()).limit(1)
     with at.engine.connect() as connection:
         newest = connection.execute(query).scalar_one_or_none()

@@ -10,8 +10,9 @@ from sqlalchemy import func, select
 
 from bedplate.agents.actions import judge_test, lower_reviewer, plant, remind
 from bedplate.agents.link import Links
+from bedplate.agents.notice import Reminder
 from bedplate.agents.oversight import HASTY, MANY, STAMPED, Reviewer, reviewers
-from bedplate.agents.reminder import Inbox, Reminder, reminder, waiting
+from bedplate.agents.reminder import Inbox, reminder, waiting
 from bedplate.agents.reviewer import lowered, measured_since
 from bedplate.agents.tables import glimpse, parked, planted
 from bedplate.agents.trial import TIER, Trial, Trials
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from bedplate.agents.reminder import Teller
-    from bedplate.installation import Installation
     from bedplate.kernel.approval import Approval
+
+    from .whole import Whole
 
 log = logging.getLogger(__name__)
 EVERY = 10 * SECOND
@@ -42,7 +44,7 @@ OPEN = "asked"
 class OversightWatch:
     """The rounds of one process. What was told, planted and judged is on record; a trial not asked yet is not."""
 
-    def __init__(self, at: Installation, teller: Teller | None = None, trials: Trials | None = None) -> None:
+    def __init__(self, at: Whole, teller: Teller | None = None, trials: Trials | None = None) -> None:
         self._at = at
         self._teller = teller or Inbox()
         self._links = Links(at.agents.parts.salt)
@@ -205,7 +207,7 @@ def link_to(links: Links, approval: str, person: str, expires: int) -> str:
     return f"/links/{links.make(approval, person, expires)}"
 
 
-def quality(at: Installation, now: int, days: int = 90, subjects: Collection[str] | None = None) -> list[Reviewer]:
+def quality(at: Whole, now: int, days: int = 90, subjects: Collection[str] | None = None) -> list[Reviewer]:
     """Measure everybody who answered in these days about these use cases; None: about any."""
     since = now - days * DAY
     rows = [row for row in glimpses(at.engine, since=since) if subjects is None or row["subject"] in subjects]
@@ -220,14 +222,14 @@ def tested(engine: Engine, since: int) -> list[tuple[str, str]]:
         return [(str(person), str(answer)) for person, answer in connection.execute(query)]
 
 
-def barred(at: Installation) -> list[tuple[str, str]]:
+def barred(at: Whole) -> list[tuple[str, str]]:
     """Return whose answers count no more for now, and why."""
     standings = at.follower.snapshot.standings
     found = ((s.partition("/")[2], lowered(x)) for s, x in sorted(standings.items()) if s.startswith("person/"))
     return [(person, why) for person, why in found if why]
 
 
-def followed(at: Installation, link: str, person: str) -> Approval:
+def followed(at: Whole, link: str, person: str) -> Approval:
     """Return the approval that a link leads to, for the person who is signed in."""
     found = Links(at.agents.parts.salt).read(link, person, at.clock())
     parked_action(at.engine, found.approval)
