@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
     from tests.postgres import Postgres
 
 # Processes are forked from one that has loaded what all need: they are as mortal as any, and start at once.

@@ -21,6 +21,8 @@ from bedplate.sdk.decorator import governed, running
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("runner", sorted(RUNNERS))
 def test_nothing_is_done_twice_and_no_approval_lost(runner: str, tmp_path: Path) -> None:
