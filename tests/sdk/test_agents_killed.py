@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
-
     from tests.postgres import Postgres
+
+pytestmark = pytest.mark.slow
 
 # Processes are forked from one that has loaded what all need: they are as mortal as any, and start at once.
 PROCESSES = multiprocessing.get_context("forkserver")
