@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bedplate.agents import views
+from bedplate.agents.link import Links
 from bedplate.agents.oversight import agreement, reviewers
 from bedplate.agents.run import Step
 from bedplate.console.oversight import banded
@@ -392,3 +393,17 @@ def test_values_are_written_as_people_read_them() -> None:
         "e": "0",
         "f": "(empty)",
     }
+
+
+# Links
+
+
+def test_a_link_leads_its_person_to_the_action_and_nobody_else(acted: Acted) -> None:
+    house = acted.house
+    row = views.queue(house.at.engine)[0][0]
+    links = Links(house.at.agents.parts.salt)
+    link = links.make(row["approval"], "hanna.osei", house.at.clock() + 3600 * SECOND)
+    answer = house.send("GET", f"/links/{link}", "hanna.osei")
+    assert (answer.status, answer.headers["location"]) == (303, f"/actions/{row['approval'].partition('/')[2]}")
+    assert house.send("GET", f"/links/{link}", "victor.lam").status in {401, 403}
+    assert house.send("GET", f"/links/{link}x", "hanna.osei").status in {401, 403, 422}

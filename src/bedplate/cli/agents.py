@@ -134,7 +134,8 @@ def actions(
 
     def text() -> None:
         if not told["actions"]:
-            note("No action waits." if state == "asked" else f"No action is {state}.")
+            said = {"asked": "No action waits.", "any": "No action has waited yet."}
+            note(said.get(state, f"No action is {state}."))
             return
         rows = [
             (

@@ -11,6 +11,7 @@ from bedplate.agents import views
 from bedplate.agents.governance import SETTLE
 from bedplate.errors import BedplateError, InvalidInput, NotFound
 from bedplate.paths import agents as paths
+from bedplate.paths import oversight as links
 from bedplate.paths.agents import STATES, Sought
 from bedplate.store.reads import read_approvals
 
@@ -259,7 +260,14 @@ def _reason(visit: Visit) -> str:
     return reason
 
 
+def followed(visit: Visit) -> Response:
+    """Lead whoever was sent a link to its action: it says which, and the person still has to be signed in."""
+    approval = links.followed(visit.at, visit.part("link"), visit.by)
+    return visit.go(f"/actions/{approval.id.rpartition('/')[2]}")
+
+
 PAGES = (
+    Page("/links/{link}", followed),
     Page("/actions", queue),
     Page("/actions/{id}", one),
     Page("/actions/{id}/votes", vote, "POST"),
