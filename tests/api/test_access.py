@@ -47,6 +47,7 @@ def filled(path: str) -> str:
     for name, value in (
         ("{name}", HR),
         ("{window}", "0" * 12),
+        ("{link}", "bpl_x"),
         ("{run}", "x"),
         ("{action}", "0" * 36),
         ("{approval}", "0" * 36),
@@ -210,6 +211,7 @@ def test_the_owner_of_another_domain_touches_nothing(harbour: Harbour) -> None:
         "renew": WHY,
         "stop": WHY,
         "lift": WHY,
+        "drill": {},
         "close": {**WHY, "scope": "agent/x"},
         "windows": {"agent": "payer", "tool": "bank/pay", "until": "2026-12-31"},
         "shut": WHY,
