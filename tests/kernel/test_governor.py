@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedplate.bootstrap import MANIFESTS
-from bedplate.errors import BedplateError, Conflict, Denied, InvalidInput, NeedsApproval, NotFound
+from bedplate.errors import BedplateError, Conflict, Denied, InvalidInput, NeedsApproval, NotFound, TooMany
 from bedplate.kernel.action import Action, Attempt
 from bedplate.kernel.approval import Approval, Stage
 from bedplate.kernel.authority import SYSTEM
@@ -102,6 +102,17 @@ def test_a_question_is_asked_once_and_binds_what_was_asked(office: Office) -> No
     assert event.data["expires"] == office.clock() + 14 * DAY
     other = office.ask(x="2")
     assert (office.state(approval), office.state(other)) == ("voided", "asked")
+
+
+def test_what_waits_is_kept_and_one_too_many_is_refused(office: Office) -> None:
+    kept = replace(ASKS, several=True, keeps=True, most=2, lasts=lambda _: HOUR)
+    waiting = [office.ask(action=kept, note=n) for n in ("one", "two")]
+    with pytest.raises(TooMany, match="2 questions about usecase/one wait"):
+        office.do(action=kept, note="three")
+    with office.ledger.transaction() as tx:
+        found = [tx.approval(name) for name in waiting]
+    assert [(a.state, a.expires - a.asked_at) for a in found if a] == [("asked", HOUR)] * 2
+    assert office.ask(action=kept, note="one") == waiting[0], "the same is no question more"
 
 
 def test_an_approval_needs_every_stage_and_is_spent_once(office: Office) -> None:

@@ -137,6 +137,12 @@ def test_what_is_handed_over_is_decided_by_the_taker_as_the_takers_own(
         assert owed == plain
 
 
+def test_two_stages_that_became_one_body_s_are_one() -> None:
+    model = replace(small_model(), delegations=(Delegation("d", 3, ("release",), "board", "coe", 10),))
+    assert model.owed(3, "release", 9) == (Stage("coe", "technical"),)
+    assert len(model.owed(3, "release", 10)) == 2
+
+
 def test_a_day_begins_at_midnight_utc() -> None:
     assert day_of("1970-01-02") == DAY
     assert day_of("1970-01-02", after=1) == 2 * DAY
