@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bedplate.installation import Installation
 
 router = APIRouter(tags=["agents"])
+ASKED: dict[int | str, dict[str, Any]] = {202: {"description": "people are asked; the error names the approval"}}
 ApprovalId = Annotated[str, Path(min_length=36, max_length=60)]
 RunId = Annotated[str, Path(min_length=1, max_length=200)]
 ActionId = Annotated[str, Path(min_length=36, max_length=60)]
@@ -140,7 +141,7 @@ def stop_all(at: At, me: Me, body: Because) -> dict[str, Any]:
     return stop_now(at, me.person, ALL, Stopped(reason=body.reason))
 
 
-@router.post("/use-cases/{name}/lift")
+@router.post("/use-cases/{name}/lift", responses=ASKED)
 def lift(at: At, me: Me, name: Id, body: Stopped) -> dict[str, Any]:
     """Let what was stopped go on; asks the bodies that resume the use case."""
     actions.lift(at.governor, me.person, f"usecase/{name}", agent=body.agent, reason=body.reason)
@@ -148,7 +149,7 @@ def lift(at: At, me: Me, name: Id, body: Stopped) -> dict[str, Any]:
     return {"subject": f"usecase/{name}"}
 
 
-@router.post("/lift")
+@router.post("/lift", responses=ASKED)
 def lift_all(at: At, me: Me, body: Because) -> dict[str, Any]:
     """Let all agents go on; asks the board."""
     actions.lift(at.governor, me.person, ALL, reason=body.reason)
@@ -182,7 +183,7 @@ def close(at: At, me: Me, name: Id, body: BreakerClosed) -> dict[str, str]:
     return {"scope": body.scope}
 
 
-@router.post("/use-cases/{name}/windows")
+@router.post("/use-cases/{name}/windows", responses=ASKED)
 def open_window(at: At, me: Me, name: Id, body: Window) -> dict[str, str]:
     """Ask that an agent may do some things without asking each time, within bounds and until a day."""
     window = secrets.token_hex(6)
