@@ -80,9 +80,9 @@ def heard(text: str) -> Iterator[Found]:
 
 
 def _heard_plain(text: str) -> Iterator[Found]:
-    for match in _MAIL.finditer(text):
+    for match in _MAIL.finditer(text) if "@" in text else ():  # to look for a sign is cheaper than for a pattern
         yield MAIL, _mail(match.group())
-    for match in _HOST.finditer(text):
+    for match in _HOST.finditer(text) if "." in text else ():
         of_mail = "@" in match.group() or (match.start() and text[match.start() - 1] == "@")
         names = _host(match.group(1)).split(".")
         yield HOST | (PART if of_mail else 0), ".".join(names)

@@ -171,9 +171,12 @@ class Breakers:
 
     def _told(self, changed: list[Trip], now: int) -> None:
         if changed:
-            # Any other number will do, and a drawn one needs no lock between those who write it.
-            self._turn[0] = int.from_bytes(os.urandom(8), "big") >> 1
-            self._load(now)
+            self._load(now)  # this process follows at once, the others when it can be read
+            self._store.afterwards(self._tell_others)
+
+    def _tell_others(self) -> None:
+        # Any other number will do, and a drawn one needs no lock between those who write it.
+        self._turn[0] = int.from_bytes(os.urandom(8), "big") >> 1
 
     def _load(self, now: int) -> None:
         turn = self._turn[0]  # before it is read: what changes meanwhile is read again

@@ -8,7 +8,7 @@ import logging
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -120,13 +120,21 @@ class _Judged:
     chain: tuple[str, ...] = ()  # the agents that called: where one of them is stopped, this one is
 
 
+class _Pending(NamedTuple):
+    """An action that was let through here, whose outcome is awaited."""
+
+    act: Act
+    arguments: dict[str, Any]
+    effect: bool  # an intent of it is on record
+
+
 class AgentDoor:
     """Decides what agents do. Refusals are answers, never exceptions."""
 
     def __init__(self, parts: Parts) -> None:
         self._p = parts
         self._seen: OrderedDict[str, tuple[Provenance, int]] = OrderedDict()
-        self._pending: OrderedDict[str, tuple[Act, dict[str, Any]]] = OrderedDict()  # and its arguments
+        self._pending: OrderedDict[str, _Pending] = OrderedDict()
         self._telling: set[asyncio.Task[None]] = set()
         self._owed: dict[tuple[int, int, str], tuple[Control, ...]] = {}
 
@@ -314,20 +322,23 @@ class AgentDoor:
 
     async def settle(self, actor: Actor, action: str, outcome: Outcome) -> None:
         """Take note of what became of an action that was let through. Saying it twice changes nothing."""
-        act, arguments = self._pending.get(action) or (self._act_of(action), {})
+        pending = self._pending.get(action) or _Pending(self._act_of(action), {}, effect=True)
+        act, arguments = pending.act, pending.arguments
         if (act.subject, act.agent) != (actor.subject, actor.agent):
             raise NotFound(f"there is no action {action} of {actor.agent}")
-        self._pending.pop(action, None)
-        effect = self._p.store.effect(action)
+        effect = self._p.store.effect(action) if pending.effect else None
         if effect is not None and effect.state not in {INTENDED, UNKNOWN}:
             return
-        step = self._p.store.step_of(action) if effect is None else None
-        if effect is None and (step is None or step[1].verdict != "allow" or (act.sort != READ and not act.dry_run)):
-            raise Conflict(f"{action} was not let through", hint="ask first: POST /agents/v1/actions")
+        if self._pending.pop(action, None) is None and effect is None:
+            step = self._p.store.step_of(action)
+            if step is None or step[1].verdict != "allow" or (act.sort != READ and not act.dry_run):
+                raise Conflict(f"{action} was not let through", hint="ask first: POST /agents/v1/actions")
+            if step[1].state in {"ok", "error", UNKNOWN}:
+                return
         result = _encode(outcome.result) if outcome.result is not None else b""
         act.status, act.latency_us = outcome.status, outcome.latency_us
         act.verdict, act.result_sha256 = "allow", _sha256(result) if result else ""
-        self._learn(act, arguments, outcome)
+        read = self._readings(act, arguments, outcome)
         kind = {"ok": "act.completed", "error": "act.failed", "unknown": "act.unknown"}[outcome.status]
         kept = {"result": outcome.result, "message": outcome.message} if effect is not None else None
         name = (
@@ -335,13 +346,15 @@ class AgentDoor:
         )
         with suppress(Conflict):  # it was said at the same time, and the same
             await self._p.recorder.record(act, kind, name, kept)
-        if effect is not None:
-            self._p.store.settle(
-                action, outcome.status, result_sha256=act.result_sha256, message=name, latency_us=outcome.latency_us
-            )
-        else:
-            self._p.store.mark(action, outcome.status, "allow")
-        if trips := self._p.watch.ended(act, outcome):
+        with self._p.store.writing():
+            self._learn(act, read)
+            if effect is not None:
+                digest, took = act.result_sha256, outcome.latency_us
+                self._p.store.settle(action, outcome.status, result_sha256=digest, message=name, latency_us=took)
+            else:
+                self._p.store.mark(action, outcome.status, "allow")
+            trips = self._p.watch.ended(act, outcome)
+        if trips:
             await self._p.watch.tell(act.subject, trips)
 
     async def state(self, actor: Actor, action: str) -> Ruling:
@@ -455,10 +468,12 @@ class AgentDoor:
         with suppress(Conflict):  # another request told of it a moment ago
             await self._p.recorder.record(act, "act.observed", act.id, kept)
         outcome = Outcome("error" if traced.error else "ok", traced.result, traced.error, latency_us=act.latency_us)
-        self._learn(act, call.arguments, outcome)
-        watch = self._p.watch
+        read, watch = self._readings(act, call.arguments, outcome), self._p.watch
         count = {"deny": watch.refused, "ask": watch.parked, "allow": watch.let}[act.verdict]
-        if trips := [*count(run, act), *watch.ended(act, outcome)]:
+        with store.writing():
+            self._learn(act, read)
+            trips = [*count(run, act), *watch.ended(act, outcome)]
+        if trips:
             await watch.tell(act.subject, trips)
         return True
 
@@ -570,9 +585,11 @@ class AgentDoor:
         step = self._step(judged, "deny", "denied", reasons)
         if any(control == "breaker-closed" for control, _, _ in reasons):
             step = replace(step, digest=HELD)  # while one is open, whatever is asked of a tool is one refusal
-        act.step = self._p.store.step(judged.run.id, step)
-        trips = self._p.watch.refused(judged.run, act)
-        if (known := self._p.store.step_at(judged.run.id, act.step)) is not None and known.action != act.id:
+        with self._p.store.writing():
+            act.step = self._p.store.step(judged.run.id, step)
+            trips = self._p.watch.refused(judged.run, act)
+            known = self._p.store.step_at(judged.run.id, act.step)
+        if known is not None and known.action != act.id:
             act.id = known.action  # the same was refused for the same before, and is on record: it is only counted
         else:
             await self._p.recorder.record(act, "act.denied", act.id, {"arguments": call.arguments})
@@ -631,11 +648,12 @@ class AgentDoor:
             raise Unavailable("the release is not loaded yet", hint="try again in a second")
         act.verdict, act.status = "ask", "parked"
         claim = Claim(agent.limits, act.amount, act.sort, held=False)
-        placed = self._p.store.take(judged.run.id, self._step(judged, "ask", "parked", act.reasons), claim)
-        act.step = placed.number
+        with self._p.store.writing():
+            placed = self._p.store.take(judged.run.id, self._step(judged, "ask", "parked", act.reasons), claim)
+            act.step = placed.number
+            trips = self._p.watch.parked(judged.run, act) if placed.told is None else []
         if placed.told is not None:
             return await self._over(judged, placed.told)
-        trips = self._p.watch.parked(judged.run, act)
         why = "; ".join(why for _, why, _ in act.reasons)
         try:
             act.approval = await self._p.people.park(act, judged.arguments, why)
@@ -676,17 +694,18 @@ class AgentDoor:
         act.reasons = [judged.window.told] if judged.window is not None else []
         writes = act.sort != READ and not call.dry_run
         claim = Claim(agent.limits, act.amount if writes else 0, act.sort if writes else READ)
-        if agreed:
-            told = self._p.store.claim(action, claim)
-            known = self._p.store.step_of(action)
-            act.step = known[1].number if known is not None else 0
-        else:
-            state = "dry-run" if call.dry_run else "intended"
-            placed = self._p.store.take(run.id, self._step(judged, "allow", state, []), claim)
-            act.step, told = placed.number, placed.told
+        with self._p.store.writing():
+            if agreed:
+                told = self._p.store.claim(action, claim)
+                known = self._p.store.step_of(action)
+                act.step = known[1].number if known is not None else 0
+            else:
+                state = "dry-run" if call.dry_run else "intended"
+                placed = self._p.store.take(run.id, self._step(judged, "allow", state, []), claim)
+                act.step, told = placed.number, placed.told
+            trips = self._p.watch.let(run, act) if told is None else []
         if told is not None:
             return await self._over(judged, told)
-        trips = self._p.watch.let(run, act)
         if any(t.state == "open" for t in trips):  # it was one too many: what opened stops this very call
             self._p.store.give_back(action)
             self._p.store.mark(action, "denied", "deny")
@@ -708,7 +727,7 @@ class AgentDoor:
                 return await self._taken(judged, held)
         if writes or (judged.plan is not None and judged.plan.intent):
             await self._p.recorder.record(act, "act.intent", f"{action}/intent", {"arguments": judged.arguments})
-        self._await(act, judged.arguments)
+        self._await(act, judged.arguments, effect=writes or bool(call.key))
         ruling = self._ruling(judged, "allow", "intended", act.reasons)
         ruling.edited, ruling.arguments = act.edited, judged.arguments
         if call.dry_run and tool.dry_run:
@@ -758,7 +777,7 @@ class AgentDoor:
                 return await self._denied_again(judged, verdict)
             held = await asyncio.to_thread(self._p.store.retry, known.action, self._p.clock() + LATEST)
             if held.fresh:
-                self._await(judged.act, judged.arguments)
+                self._await(judged.act, judged.arguments, effect=True)
                 judged.act.step = known.step
                 return self._ruling(judged, "allow", "intended", [])
         return await self._told_again(call, run, known, tier)
@@ -815,17 +834,20 @@ class AgentDoor:
         if atoms:
             self._p.store.add_atoms(run, step, source, atoms, trusted=trusted)
 
-    def _learn(self, act: Act, arguments: Mapping[str, Any], outcome: Outcome) -> None:
-        """Take note of what a tool returned: whether what it says is trusted is the charter's to say."""
+    def _readings(self, act: Act, arguments: Mapping[str, Any], outcome: Outcome) -> list[tuple[bool, bytes]]:
+        """Return what stands in a tool's answer, hashed, and whether it is trusted: the charter says that."""
         if outcome.result is None and not outcome.message.strip():
-            return
+            return []
         charter = self._p.sight.snapshot.charters.get(act.subject)
+        seen = self._seen[act.run][0] if act.run in self._seen else self._provenance(act.run)
         tool = charter.tools.get(act.tool) if charter is not None else None
         if tool is None:  # the release changed meanwhile: nobody vouches for it
             text = "\n".join([*_texts(outcome.result), outcome.message])
-            self._read(act.run, act.step, act.tool, text, trusted=False)
-            return
-        for trusted, atoms in self._provenance(act.run).learned(tool, arguments, outcome.result, outcome.message):
+            return [(False, seen.atoms(text[:MAX_TEXT]))]
+        return list(seen.learned(tool, arguments, outcome.result, outcome.message))
+
+    def _learn(self, act: Act, read: list[tuple[bool, bytes]]) -> None:
+        for trusted, atoms in read:
             if atoms:
                 self._p.store.add_atoms(act.run, act.step, act.tool, atoms, trusted=trusted)
 
@@ -865,8 +887,8 @@ class AgentDoor:
         standing = self._p.sight.snapshot.standings.get(subject)
         return standing.tier if standing is not None else 0
 
-    def _await(self, act: Act, arguments: dict[str, Any]) -> None:
-        self._pending[act.id] = (act, arguments)
+    def _await(self, act: Act, arguments: dict[str, Any], *, effect: bool) -> None:
+        self._pending[act.id] = _Pending(act, arguments, effect)
         while len(self._pending) > MAX_PENDING:
             self._pending.popitem(last=False)
 

@@ -178,14 +178,17 @@ class Effects(RunFile):
         gone = (process, self.life)
         lost = self._lost("process = ? AND life <> ?", gone)
         nothing = (
-            "SELECT action FROM taken WHERE process = ? AND life <> ? AND NOT EXISTS "
+            "SELECT action FROM taken WHERE process = ? AND process <> '' AND life <> ? AND NOT EXISTS "
             "(SELECT 1 FROM effect WHERE effect.action = taken.action)"
         )
         with self.writing() as db:
             for action in [str(action) for (action,) in db.execute(nothing, gone)]:
                 # Nobody was told to go ahead: that is only said once the intent is on record.
                 given_back(db, action)
-                db.execute("UPDATE step SET state = 'error' WHERE action = ? AND state = 'intended'", (action,))
+                db.execute(
+                    "UPDATE step SET state = 'error' WHERE action = ? AND action <> '' AND state = 'intended'",
+                    (action,),
+                )
         return lost
 
     def _lost(self, where: str, bound: tuple[Any, ...]) -> list[Effect]:
@@ -216,7 +219,8 @@ def given_back(db: apsw.Connection, action: str) -> bool:
 def mark(db: apsw.Connection, action: str, state: State, latency_us: int = 0) -> None:
     """Bring the step of an action up to date."""
     db.execute(
-        "UPDATE step SET state = ?, latency_us = max(latency_us, ?) WHERE action = ?", (state, latency_us, action)
+        "UPDATE step SET state = ?, latency_us = max(latency_us, ?) WHERE action = ? AND action <> ''",
+        (state, latency_us, action),
     )
 
 

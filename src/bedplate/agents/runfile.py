@@ -18,7 +18,7 @@ from bedplate.store.shard import must_be_safe
 from .runschema import TABLES, VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from bedplate.kernel.clock import Clock
@@ -42,6 +42,7 @@ class RunFile:
         self.folder = folder
         self._lock, self._sync = threading.RLock(), threading.RLock()  # nobody who reads waits for the disk
         self._broken = ""
+        self._after: list[Callable[[], None]] = []
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._held = _hold(lock_of(folder, process))
         self._turn, self._sync_turn = (_file(folder / TURN) for _ in range(2))
@@ -69,22 +70,49 @@ class RunFile:
 
     @contextmanager
     def writing(self, *, durable: bool = False) -> Iterator[apsw.Connection]:
-        """Give the connection within a transaction that no other process writes beside; `durable` ones are synced."""
+        """Give the connection within a transaction that no other process writes beside; `durable` ones are synced.
+
+        One within another of the same sort is part of it: what is done together is written together, or not at all.
+        """
         lock, turn, db = (self._sync, self._sync_turn, self._durable) if durable else (self._lock, self._turn, self._db)
-        with lock, _told(self.path), _turn(turn):
-            if self._broken:
-                raise Unavailable(f"{self.path} could not be written: {self._broken}", hint="restart this process")
-            db.execute("BEGIN IMMEDIATE")
-            try:
+        with lock:
+            if db.in_transaction:  # nobody else can have the lock, so it is of whoever asks
                 yield db
-                db.execute("COMMIT")
-            except BaseException as error:
-                # A sync that failed is never tried again: it could seem to succeed. SHMSIZE is only a full disk.
-                if isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) != apsw.SQLITE_IOERR_SHMSIZE:
-                    self._broken = str(error)
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
+                return
+            with _told(self.path), _turn(turn):
+                yield from self._written(db)
+            if not durable:
+                self._follow()
+
+    def afterwards(self, follow: Callable[[], None]) -> None:
+        """Do something once what is being written can be read by others: now, if nothing is."""
+        with self._lock:
+            if self._db.in_transaction:
+                self._after.append(follow)
+            else:
+                follow()
+
+    def _follow(self) -> None:
+        after, self._after = self._after, []
+        for follow in after:
+            follow()
+
+    def _written(self, db: apsw.Connection) -> Iterator[apsw.Connection]:
+        if self._broken:
+            raise Unavailable(f"{self.path} could not be written: {self._broken}", hint="restart this process")
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+            db.execute("COMMIT")
+        except BaseException as error:
+            # A sync that failed is never tried again: it could seem to succeed. SHMSIZE is only a full disk.
+            if isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) != apsw.SQLITE_IOERR_SHMSIZE:
+                self._broken = str(error)
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            if db is self._db:
+                self._after = []
+            raise
 
     def _let_go(self) -> None:
         for fd in (self._held, self._turn, self._sync_turn):

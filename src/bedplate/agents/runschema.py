@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# A partial index serves only statements that say what it says: who looks for an action says `action <> ''`, too.
 VERSION = 1  # of the file; another one is not read
 TABLES = """
 CREATE TABLE run (id TEXT PRIMARY KEY, subject TEXT NOT NULL, agent TEXT NOT NULL, key TEXT NOT NULL,

@@ -140,7 +140,7 @@ class RunStore(Effects):
         with self.writing() as db:
             if db.execute("SELECT 1 FROM taken WHERE action = ?", (action,)).get is not None:
                 return None
-            run = db.execute("SELECT run FROM step WHERE action = ?", (action,)).get
+            run = db.execute("SELECT run FROM step WHERE action = ? AND action <> ''", (action,)).get
             if run is None:
                 raise NotFound(f"there is no action {action}")
             found = self._read(db, str(run))
@@ -157,12 +157,14 @@ class RunStore(Effects):
     def mark(self, action: str, state: State, verdict: Ruled) -> bool:
         """Bring a step up to date, such as one that waited and was agreed to; False: there is none."""
         with self.writing() as db:
-            db.execute("UPDATE step SET state = ?, verdict = ? WHERE action = ?", (state, verdict, action))
+            db.execute(
+                "UPDATE step SET state = ?, verdict = ? WHERE action = ? AND action <> ''", (state, verdict, action)
+            )
             return bool(db.changes())
 
     def step_of(self, action: str) -> tuple[str, Step] | None:
         """Return the run and the step of an action, or None."""
-        return self._step("WHERE action = ?", (action,))
+        return self._step("WHERE action = ? AND action <> ''", (action,))
 
     def let_like(self, subject: str, agent: str, digest: str, since: int, until: int) -> bool:
         """Tell whether an agent was let through with this very call, of tool and arguments, at that time."""
