@@ -40,8 +40,8 @@ import bedplate.vendors.governance as vendors_governance
 import bedplate.vendors.tables as vendors_tables
 from bedplate.agents.actions import carry_out_lift, carry_out_window
 from bedplate.agents.door import AgentDoor
-from bedplate.agents.door import Parts as AgentParts
 from bedplate.agents.human import People
+from bedplate.agents.parts import Parts as AgentParts
 from bedplate.agents.record import ActRecorder
 from bedplate.agents.runstore import RunStore
 from bedplate.agents.token import Mint

@@ -9,7 +9,7 @@ import pytest
 from tests.agents.acting import AGENTS, CLERKS, PAYER, SECRET, TASK, Acting, acting, controls, issue, release
 
 from bedplate.agents.actions import lift, stop
-from bedplate.agents.door import IN_HAND
+from bedplate.agents.repetition import IN_HAND
 from bedplate.agents.toolcall import Outcome, Ruling, ToolCall
 from bedplate.errors import Conflict, Denied, InvalidInput, NeedsApproval, NotFound, Unauthenticated
 from bedplate.incidents.actions import suspend

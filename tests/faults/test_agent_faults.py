@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.agents.acting import AGENTS, SECRET, Acting, acting, controls
 
-from bedplate.agents.door import IN_HAND, AgentDoor
+from bedplate.agents.door import AgentDoor
+from bedplate.agents.repetition import IN_HAND
 from bedplate.agents.toolcall import ToolCall
 from bedplate.agents.views import trips
 from bedplate.bootstrap import open_installation

@@ -171,7 +171,7 @@ def test_law_2_one_verdict_is_given_in_one_place(sources: Sources) -> None:
         "kernel/governor.py",
         "kernel/supposed.py",
         "gateway/door.py",
-        "agents/door.py",
+        "agents/judge.py",
     }
     assert sources.calling("Allow") == {"kernel/decision.py"}
     imported = {
