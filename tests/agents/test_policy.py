@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedplate.agents.charter import Charter, Weighing
-from bedplate.agents.policy import MICRO, Unreadable, amount
+from bedplate.agents.facts import MICRO, Unreadable, amount
 from bedplate.agents.run import Day, Run
 from bedplate.agents.taint import TASK, Provenance
 from bedplate.document import parse

@@ -12,7 +12,8 @@ import msgspec
 
 from bedplate.errors import InvalidInput
 
-from .policy import EVERY, Facts, Rule, Shelf, Unreadable, plain, rule
+from .facts import EVERY, Facts, Unreadable, plain
+from .policy import Rule, Shelf, rule
 from .run import Claim, over
 from .toolcall import READ
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .policy import EVERY
+from .facts import EVERY
 from .token import Actor
 from .toolcall import READ, ToolCall
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .facts import plain
 from .governance import WINDOWS
-from .policy import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
