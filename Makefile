@@ -7,7 +7,7 @@ READY := .venv/.ready
 TESTED := .venv/.tested
 SOURCES := $(shell find src tests examples -type f -not -name '*.pyc' 2>/dev/null)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 	--no-config --no-header --no-emit-index-url --no-emit-find-links
 
 .PHONY: help setup local-llm demo test check bench wheel lock clean
