@@ -47,7 +47,7 @@ def think(agent: Acting, cents: int) -> None:
     async def called() -> None:
         told = {"call": "c", "model": "small", "cost_nano": cents * CENT, "latency_us": 1}
         agent.door.called(agent.subject, "payer", agent.run, failed=False, **told)  # type: ignore[arg-type]  # as named
-        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})  # type: ignore[arg-type]  # there is one
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
 
     asyncio.run(called())
 

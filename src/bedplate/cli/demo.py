@@ -20,6 +20,7 @@ from rich.console import Console
 from bedplate.errors import BedplateError, InvalidInput, NeedsApproval, Unreachable
 from bedplate.sdk import Client
 
+from .payments import PLANNER, Payments
 from .story import Story, StoryFailed
 
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ MARK = ".bedplate-demo"
 
 
 def demo(*, exit: bool = False, data: Path | None = None, port: int = 8400) -> int:  # noqa: A002  the flag is called --exit
-    """Take a use case from idea to governed production and back, in ten steps, then serve the console.
+    """Take a use case to governed production and back in ten steps, an agent that pays in six; then serve the console.
 
     Parameters
     ----------
     exit
-        Stop after the ten steps instead of serving.
+        Stop after the last step instead of serving.
     data
         Where to keep the demonstration's records; a folder of an earlier demonstration is replaced.
     port
@@ -45,14 +46,20 @@ def demo(*, exit: bool = False, data: Path | None = None, port: int = 8400) -> i
     folder = _fresh(data or Path("bedplate-demo"))
     port = _free(port, may_differ=exit)
     process: subprocess.Popen[bytes] | None = None
+    beside: list[subprocess.Popen[bytes]] = []
     try:
         codes = _founded(folder)
-        process = _served(folder, port)
+        scripted = not (os.environ.get("BEDPLATE_UPSTREAM_URL") or os.environ.get("BEDPLATE_UPSTREAMS"))
+        bank = _beside(folder, beside, scripted=scripted)
+        process = _served(folder, port, scripted=scripted)
         client = Client(f"http://127.0.0.1:{port}")
         _wait(client, process)
         people = _signed_in(client.url, codes)
         _links(folder, people)
         Story(console, folder, examples(), client.url, people).tell()
+        payments = Payments(console, folder, examples(), client.url, people)
+        payments.bank, payments.scripted = bank, scripted
+        payments.tell()
         if not exit:
             _links(folder, people)  # again: before the operating model nobody had a seat
             _left_waiting(console, folder, people)
@@ -64,9 +71,10 @@ def demo(*, exit: bool = False, data: Path | None = None, port: int = 8400) -> i
         console.print(f"\n[bold red]The demonstration failed:[/] {error}")
         return 1
     finally:
-        if process is not None:
-            process.terminate()
-            process.wait(15)
+        for one in (process, *beside):
+            if one is not None:
+                one.terminate()
+                one.wait(15)
     return 0
 
 
@@ -120,9 +128,39 @@ def _founded(folder: Path) -> dict[str, str]:
         engine.dispose()
 
 
-def _served(folder: Path, port: int) -> subprocess.Popen[bytes]:
+def _beside(folder: Path, running: list[subprocess.Popen[bytes]], *, scripted: bool) -> str:
+    """Start what an organisation has already: a bank with an MCP server, and a model. Returns the bank's URL."""
+    at = examples() / "claims-payments"
+    bank, planner = _free(0, may_differ=True), _free(0, may_differ=True)
+    commands = [["bank.py", str(bank), str(folder / "bank.db")], *([["planner.py", str(planner)]] if scripted else [])]
+    for name, *more in commands:
+        running.append(subprocess.Popen([sys.executable, str(at / name), *more]))  # noqa: S603  our own
+    url = f"http://127.0.0.1:{bank}/mcp"
+    (folder / "tools.yaml").write_text(f"kind: tools\nservers:\n  - {{name: bank, url: '{url}'}}\n")
+    if scripted:
+        listed = (
+            f"  - {{name: {PLANNER}, url: 'http://127.0.0.1:{planner}/v1', shape: openai, model: payments-planner-1}}\n"
+        )
+        (folder / "upstreams.yaml").write_text(f"kind: upstreams\ndefault: embedded\nupstreams:\n{listed}")
+    for port in (bank, *([planner] if scripted else [])):
+        _listens(port)
+    return url
+
+
+def _listens(port: int) -> None:
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise Unreachable("the demonstration's bank did not come up in 10 s", hint="run it again")
+
+
+def _served(folder: Path, port: int, *, scripted: bool) -> subprocess.Popen[bytes]:
     environment = {
         **os.environ,
+        "BEDPLATE_TOOLS": str(folder / "tools.yaml"),
+        **({"BEDPLATE_UPSTREAMS": str(folder / "upstreams.yaml")} if scripted else {}),
         "BEDPLATE_DATA": str(folder / "data"),
         "BEDPLATE_WITNESS": str(folder / "witness"),
         "BEDPLATE_DEMO": "true",

@@ -19,6 +19,8 @@ from bedplate.paths.path import hand_written, lines_of
 from .folder import read_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from rich.console import Console
 
     from bedplate.sdk import Client
@@ -70,9 +72,18 @@ class Story:
         self._took: dict[str, Effort] = {}
         self._steps = 0  # commands and votes, since a use case was begun
 
+    first = 1
+
     def tell(self) -> None:
-        """Tell all ten steps; `StoryFailed` at the first that does not hold."""
-        steps = (
+        """Tell all steps; `StoryFailed` at the first that does not hold."""
+        for number, (title, step) in enumerate(self.chapters(), self.first):
+            self._say.rule(f"[bold]{number}. {title}", align="left")
+            step()
+        self._say.rule(align="left")
+
+    def chapters(self) -> Sequence[tuple[str, Callable[[], None]]]:
+        """Return the steps, each with its title."""
+        return (
             ("The operating model", self._operating_model),
             ("A use case is proposed, scored and tiered", self._proposed),
             ("It is real: who answers", self._real),
@@ -84,10 +95,6 @@ class Story:
             ("It drifts, is caught, and climbs back", self._drifted),
             ("The proven use case becomes a path", self._path),
         )
-        for number, (title, step) in enumerate(steps, 1):
-            self._say.rule(f"[bold]{number}. {title}", align="left")
-            step()
-        self._say.rule(align="left")
 
     # 1 ------------------------------------------------------------------------------------------------------------
 

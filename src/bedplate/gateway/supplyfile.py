@@ -187,7 +187,7 @@ def _wrong(file: UpstreamsFile, environment: Mapping[str, str]) -> Iterator[tupl
         if other != part.name:
             yield [*here, "url"], f"the address of {other!r} too; if it is another account there, say account: NAME"
         yield from ((here + path, message) for path, message in _wrong_in(part, environment))
-    if file.default is not None and file.default not in names:
+    if file.default is not None and file.default not in {*names, "embedded"}:
         yield ["default"], f"no upstream {file.default!r}; known: {', '.join(sorted(names))}"
 
 
