@@ -117,6 +117,28 @@ def test_an_agent_gets_its_tools_and_they_are_in_the_release(town: Town) -> None
     assert again["state"] == "waiting"
 
 
+def test_what_the_agent_does_gets_a_verdict_by_the_policies_of_its_release(town: Town) -> None:
+    key = town.at.person("leo").issue_key("leave-agent", "tests", agent="booker")["key"]
+    head = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+
+    def post(path: str, **body: Any) -> Any:
+        status, _, content = fetch(town.at.url, f"/agents/v1/{path}", "POST", json.dumps(body).encode(), head)
+        assert status == 200, content
+        return json.loads(content)
+
+    post("runs", run="leave-1", task="Please book leave for E-2001.")
+    verdicts = {}
+    for days in (3, 8, 12):
+        arguments = {"employee": "E-2001", "days": days}
+        verdicts[days] = post("actions", run="leave-1", tool="local/book_leave", arguments=arguments)
+    assert {days: told["verdict"] for days, told in verdicts.items()} == {3: "allow", 8: "ask", 12: "deny"}
+    assert "People Team" in json.dumps(verdicts[12]["reasons"])
+    stranger = {"employee": "E-9999", "days": 1}
+    assert post("actions", run="leave-1", tool="local/cancel", arguments=stranger)["verdict"] == "deny"
+    agents = town.at.person("victor").get("/api/agents", use_case="leave-agent")["agents"]
+    assert [(a["agent"], len(a["tools"])) for a in agents] == [("booker", 2)]
+
+
 def test_a_vendors_product_is_seen_by_its_traces_and_the_vendor_is_registered(town: Town) -> None:
     text = (EXAMPLE / "meeting-notes" / "vendor.yaml").read_text()
     town.at.person("priya").apply("vendor", "vendor.yaml", text)
