@@ -20,15 +20,21 @@ if TYPE_CHECKING:
 TOOL = "  - {{name: {name}, class: read, output: untrusted, digest: {pin}}}\n"
 
 
-def prepared(folder: Path, url: str) -> str:
-    """Found, release and write `tools.yaml`; returns the agent's key. The server at `url` has to be up."""
+def prepared(folder: Path, url: str, may: str = "{}") -> str:
+    """Found, release and write `tools.yaml`; returns the agent's key. The server at `url` has to be up.
+
+    `may`: what of its resources and prompts agents may read.
+    """
     tools = f"kind: tools\nservers:\n  - {{name: every, url: '{url}'}}\n"
     (folder / "tools.yaml").write_text(tools)
     pins = asyncio.run(_pins(tools))
     listed = "".join(TOOL.format(name=name, pin=pin) for name, pin in pins.items())
     agent = f"agents:\n  - {{id: payer, title: Reads, autonomy: act, tools: [{', '.join(pins)}]}}\n"
     spec = served.use_case().replace("runbook:", "agents: agents.yaml\nrunbook:")
-    files = {**served.files_of(spec), "agents.yaml": f"kind: agents\nservers: {{every: {{}}}}\ntools:\n{listed}{agent}"}
+    files = {
+        **served.files_of(spec),
+        "agents.yaml": f"kind: agents\nservers: {{every: {may}}}\ntools:\n{listed}{agent}",
+    }
     codes = served.found(folder / "data")
     with Server(folder / "data") as server:
         tokens: dict[str, str] = {}

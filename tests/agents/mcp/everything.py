@@ -16,9 +16,14 @@ from mcp.types import (
     AudioContent,
     Completion,
     EmbeddedResource,
+    EmptyResult,
     ImageContent,
+    SamplingMessage,
+    SetLevelRequestParams,
+    SubscribeRequestParams,
     TextContent,
     TextResourceContents,
+    UnsubscribeRequestParams,
 )
 
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
@@ -89,6 +94,57 @@ def test_error_handling() -> str:
 
 
 @server.tool()
+async def test_sampling(prompt: str, ctx: Context[Any, Any]) -> str:
+    """Ask the client's model."""
+    asked = SamplingMessage(role="user", content=TextContent(type="text", text=prompt))
+    said = await ctx.session.create_message(messages=[asked], max_tokens=100, related_request_id=ctx.request_id)
+    return f"LLM response: {getattr(said.content, 'text', '')}"
+
+
+async def _asked(ctx: Context[Any, Any], message: str, properties: dict[str, Any]) -> str:
+    schema = {"type": "object", "properties": properties}
+    said = await ctx.session.elicit_form(message, schema, related_request_id=ctx.request_id)
+    return f"Elicitation completed: action={said.action}, content={said.content}"
+
+
+@server.tool()
+async def test_elicitation(message: str, ctx: Context[Any, Any]) -> str:
+    """Ask the client's user."""
+    return await _asked(ctx, message, {"response": {"type": "string", "description": "User's response"}})
+
+
+@server.tool()
+async def test_elicitation_sep1034_defaults(ctx: Context[Any, Any]) -> str:
+    """Ask with defaults."""
+    properties = {
+        "name": {"type": "string", "default": "John Doe"},
+        "age": {"type": "integer", "default": 30},
+        "score": {"type": "number", "default": 95.5},
+        "status": {"type": "string", "enum": ["active", "inactive", "pending"], "default": "active"},
+        "verified": {"type": "boolean", "default": True},
+    }
+    return await _asked(ctx, "Who are you?", properties)
+
+
+@server.tool()
+async def test_elicitation_sep1330_enums(ctx: Context[Any, Any]) -> str:
+    """Ask for choices."""
+    plain = ["option1", "option2", "option3"]
+    titled = [
+        {"const": f"value{n}", "title": f"{word} Option"} for n, word in enumerate(("First", "Second", "Third"), 1)
+    ]
+    named = {"enum": ["opt1", "opt2", "opt3"], "enumNames": ["Option One", "Option Two", "Option Three"]}
+    properties = {
+        "untitledSingle": {"type": "string", "enum": plain},
+        "titledSingle": {"type": "string", "oneOf": titled},
+        "legacyEnum": {"type": "string", **named},
+        "untitledMulti": {"type": "array", "items": {"type": "string", "enum": plain}},
+        "titledMulti": {"type": "array", "items": {"anyOf": titled}},
+    }
+    return await _asked(ctx, "Which?", properties)
+
+
+@server.tool()
 def pay(recipient: str, amount: float) -> str:
     """Pay an amount to an account."""
     return f"paid {amount} to {recipient}"
@@ -153,6 +209,18 @@ def test_prompt_with_image() -> list[UserMessage]:
 async def complete(_ref: Any, _argument: Any, _context: Any) -> Completion:
     """Complete nothing."""
     return Completion(values=[], total=0, has_more=False)
+
+
+async def _agreed(_context: Any, _params: Any) -> EmptyResult:
+    return EmptyResult()
+
+
+for method, params in (
+    ("logging/setLevel", SetLevelRequestParams),
+    ("resources/subscribe", SubscribeRequestParams),
+    ("resources/unsubscribe", UnsubscribeRequestParams),
+):
+    server._lowlevel_server.add_request_handler(method, params, _agreed)
 
 
 if __name__ == "__main__":
