@@ -10,6 +10,7 @@ import logging
 import time
 from collections import OrderedDict
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,6 +22,7 @@ from bedplate.agents.mcp.gate import Gate, Passage
 from bedplate.agents.mcp.message import INTERNAL, INVALID, MAX_BODY, Message, Refused, agree, encode, read
 from bedplate.errors import BedplateError, InvalidInput, Unauthenticated
 from bedplate.gateway.response import Broken
+from bedplate.paths.toolprocess import ToolProcess
 
 from .chat import secret_of
 
@@ -32,8 +34,7 @@ if TYPE_CHECKING:
     from bedplate.agents.door import AgentDoor
     from bedplate.agents.mcp.events import Event
     from bedplate.agents.token import Actor
-    from bedplate.gateway.response import Response as Answer
-    from bedplate.paths.toolserver import ToolServer, ToolServers
+    from bedplate.paths.toolserver import Answer, Served, ToolServers
 
 log = logging.getLogger(__name__)
 ROOT = "/mcp"
@@ -64,6 +65,9 @@ class Mcp:
         self._door = door
         self._servers = servers
         self._gates = {name: Gate(door, name) for name in servers.servers}
+        for name, server in servers.servers.items():
+            if isinstance(server, ToolProcess):
+                server.changed.append(partial(self._gates[name].forget, ""))
         self._sessions: OrderedDict[tuple[str, str], tuple[str, str]] = OrderedDict()
         self._open: dict[tuple[str, str], Passage] = {}  # calls whose stream ended before their answer, by session
 
@@ -105,7 +109,7 @@ class Mcp:
 
     # A message
 
-    async def _posted(self, request: Request, server: ToolServer, actor: Actor, message: Message) -> Response:
+    async def _posted(self, request: Request, server: Served, actor: Actor, message: Message) -> Response:
         session = request.headers.get("mcp-session-id", "")
         self._own(server, session, actor)
         gate = self._gates[server.name]
@@ -137,7 +141,7 @@ class Mcp:
             )
         return await self._whole(server, gate, passage, answer, session)
 
-    async def _whole(self, server: ToolServer, gate: Gate, passage: Passage, answer: Answer, session: str) -> Response:
+    async def _whole(self, server: Served, gate: Gate, passage: Passage, answer: Answer, session: str) -> Response:
         message = passage.message
         try:
             content = await answer.read(MAX_ANSWER)
@@ -160,7 +164,7 @@ class Mcp:
         return Response(changed if changed is not None else content, answer.status, _back(answer))
 
     async def _streamed(
-        self, server: ToolServer, gate: Gate, passage: Passage, answer: Answer, session: str
+        self, server: Served, gate: Gate, passage: Passage, answer: Answer, session: str
     ) -> AsyncIterator[bytes]:
         """Hand events on as they come; the one that answers is looked at first."""
         way = _Way(server.name, gate, passage, session)
@@ -183,7 +187,7 @@ class Mcp:
 
     # A session's stream and end
 
-    async def _passed(self, request: Request, server: ToolServer, actor: Actor) -> Response:
+    async def _passed(self, request: Request, server: Served, actor: Actor) -> Response:
         session = request.headers.get("mcp-session-id", "")
         self._own(server, session, actor)
         answer = await server.send(request.method, _onward(request), b"", _now())
@@ -193,7 +197,7 @@ class Mcp:
             return StreamingResponse(self._heard(server, answer, session), answer.status, _back(answer))
         return Response(await answer.read(MAX_ANSWER), answer.status, _back(answer))
 
-    async def _heard(self, server: ToolServer, answer: Answer, session: str) -> AsyncIterator[bytes]:
+    async def _heard(self, server: Served, answer: Answer, session: str) -> AsyncIterator[bytes]:
         """Hand a session's stream on. Answers that come on it to calls whose own stream ended are looked at."""
         gate, splitter = self._gates[server.name], Splitter()
         try:
@@ -218,7 +222,7 @@ class Mcp:
     # Small things
 
     async def _listing(
-        self, server: ToolServer, headers: list[tuple[bytes, bytes]], message: Message
+        self, server: Served, headers: list[tuple[bytes, bytes]], message: Message
     ) -> list[dict[str, Any]]:
         """Ask the server itself what tools it has, as its client would."""
         own = [(name, value) for name, value in headers if name not in {b"mcp-method", b"mcp-name", b"last-event-id"}]
@@ -260,13 +264,13 @@ class Mcp:
                     INVALID, f"pages of {origin!r} may not ask here", status=403, hint="name it in tools.yaml"
                 )
 
-    def _own(self, server: ToolServer, session: str, actor: Actor) -> None:
+    def _own(self, server: Served, session: str, actor: Actor) -> None:
         """Refuse a session that another agent began."""
         known = self._sessions.get((server.name, session)) if session else None
         if known is not None and known != (actor.subject, actor.agent):
             raise Refused(STALE, "this session is another's", status=404)
 
-    def _bind(self, server: ToolServer, answer: Answer, actor: Actor) -> None:
+    def _bind(self, server: Served, answer: Answer, actor: Actor) -> None:
         session = answer.headers.get("mcp-session-id", "")
         if session:
             self._sessions[(server.name, session)] = (actor.subject, actor.agent)

@@ -17,7 +17,7 @@ from bedplate.gateway.response import Broken
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .toolserver import ToolServer, ToolServers
+    from .toolserver import Served, ToolServers
 
 SESSIONS = "2025-11-25"  # the last revision that begins with a handshake
 MOST = 100  # pages of a listing
@@ -25,7 +25,7 @@ MAX_ANSWER = 16 << 20
 CLIENT = {"name": "bedplate", "version": "1"}
 
 
-async def listed(server: ToolServer) -> list[dict[str, Any]]:
+async def listed(server: Served) -> list[dict[str, Any]]:
     """Return the tools of a server, as it lists them to anybody; `Unreachable` says why not."""
     try:
         found = await _pages(server, _alone, {})
@@ -82,7 +82,7 @@ def _plainly(params: dict[str, Any]) -> dict[str, Any]:
     return params
 
 
-async def _in_session(server: ToolServer) -> list[dict[str, Any]]:
+async def _in_session(server: Served) -> list[dict[str, Any]]:
     hello = {"protocolVersion": SESSIONS, "capabilities": {}, "clientInfo": CLIENT}
     told, session = await _asked(server, "initialize", hello, {})
     if told is None:
@@ -95,7 +95,7 @@ async def _in_session(server: ToolServer) -> list[dict[str, Any]]:
     return found
 
 
-async def _pages(server: ToolServer, dressed: Any, headers: dict[str, str]) -> list[dict[str, Any]] | None:  # noqa: ANN401  one of two functions
+async def _pages(server: Served, dressed: Any, headers: dict[str, str]) -> list[dict[str, Any]] | None:  # noqa: ANN401  one of two functions
     found: list[dict[str, Any]] = []
     cursor = ""
     for _ in range(MOST):
@@ -111,7 +111,7 @@ async def _pages(server: ToolServer, dressed: Any, headers: dict[str, str]) -> l
 
 
 async def _asked(
-    server: ToolServer, method: str, params: dict[str, Any], headers: Mapping[str, str], *, note: bool = False
+    server: Served, method: str, params: dict[str, Any], headers: Mapping[str, str], *, note: bool = False
 ) -> tuple[dict[str, Any] | None, str]:
     body = {"jsonrpc": "2.0", "method": method, "params": params, **({} if note else {"id": 1})}
     own = {"content-type": "application/json", "accept": "application/json, text/event-stream", **headers}

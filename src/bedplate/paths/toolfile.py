@@ -15,19 +15,32 @@ from bedplate.gateway.credential import Credential
 from bedplate.gateway.pool import Pool
 from bedplate.gateway.supplyfile import KeyedPart, Part, TimeoutsPart
 
+from .toolprocess import ToolProcess
 from .toolserver import ToolServer, ToolServers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+    from .toolserver import Served
 
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+(:[0-9]{1,5})?$", max_length=253)]
 
 
+class VariablePart(KeyedPart):
+    """A variable of a server's process, and where its value stands."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,120}$")]
+
+
 class ServerPart(KeyedPart):
-    """One MCP server, over streamable HTTP."""
+    """One MCP server: over streamable HTTP by its `url`, or over standard input by the `command` that starts it."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
-    url: Annotated[str, Field(min_length=1, max_length=1_000)]
+    url: Annotated[str, Field(max_length=1_000)] = ""
+    command: Annotated[list[Annotated[str, Field(min_length=1, max_length=2_000)]], Field(max_length=100)] = Field(
+        default_factory=list
+    )
+    env: Annotated[list[VariablePart], Field(max_length=100)] = Field(default_factory=list)
     header: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,60}$")] = "authorization"  # that takes the key
     timeouts: TimeoutsPart = TimeoutsPart()
     insecure: Literal["yes", "no"] = "no"
@@ -62,17 +75,43 @@ def servers_of(document: Document, environment: Mapping[str, str]) -> ToolServer
         if part.name in names:
             wrong.append(([*here, "name"], f"{part.name!r} is there twice"))
         names.add(part.name)
+        wrong += [([*here, *path], why) for path, why in _wrong(part, environment)]
+    if wrong:
+        raise InvalidDocument([document.complain(path, message) for path, message in wrong])
+    return ToolServers({p.name: _served(p, environment) for p in file.servers}, frozenset(file.hosts))
+
+
+def _wrong(part: ServerPart, environment: Mapping[str, str]) -> Iterator[tuple[list[str | int], str]]:
+    if bool(part.url) == bool(part.command):
+        yield [], "a server has a `url`, or a `command` that starts it"
+        return
+    if part.command and part.key is not None:
+        yield ["key"], "a process gets its key in a variable: name it under env"
+    if part.url:
+        if part.env:
+            yield ["env"], "only a process has variables; a key for HTTP stands under key"
         try:
             site(part.url, insecure=part.insecure == "yes")
         except ValueError as why:
-            wrong.append(([*here, "url"], str(why)))
+            yield ["url"], str(why)
+    keyed: list[tuple[list[str | int], KeyedPart]] = [(["key"], part)]
+    keyed += [(["env", number], variable) for number, variable in enumerate(part.env)]
+    for path, one in keyed:
+        if isinstance(one, VariablePart) and one.key is None:
+            yield path, "say where its value stands: key: {env: NAME} or key: {file: /path}"
         try:
-            _key(part, environment)
+            _key(one, environment)
         except InvalidInput as why:
-            wrong.append(([*here, "key"], str(why)))
-    if wrong:
-        raise InvalidDocument([document.complain(path, message) for path, message in wrong])
-    return ToolServers({p.name: _server(p, environment) for p in file.servers}, frozenset(file.hosts))
+            yield path, str(why)
+
+
+def _served(part: ServerPart, environment: Mapping[str, str]) -> Served:
+    if not part.command:
+        return _server(part, environment)
+    times = part.timeouts
+    secrets = {variable.name: _key(variable, environment) for variable in part.env}
+    start, call = times.first_byte_ms / 1000, times.total_ms / 1000
+    return ToolProcess(part.name, part.command, secrets, start_s=start, call_s=call)
 
 
 def _server(part: ServerPart, environment: Mapping[str, str]) -> ToolServer:
@@ -91,7 +130,7 @@ def _server(part: ServerPart, environment: Mapping[str, str]) -> ToolServer:
     return ToolServer(part.name, part.url, pool, key, part.header, at.path or "/", at.authority)
 
 
-def _key(part: ServerPart, environment: Mapping[str, str]) -> Credential:
+def _key(part: KeyedPart, environment: Mapping[str, str]) -> Credential:
     if part.key is None:
         return Credential.none()
     if part.key.env:

@@ -6,21 +6,62 @@ Agents and their clients know a server by its name; where it is, and what it ask
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bedplate.gateway.pool import head_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from bedplate.gateway.credential import Credential
     from bedplate.gateway.pool import Pool
     from bedplate.gateway.response import Response
 
 
+class Answer(Protocol):
+    """What a server answered, as far as it has come."""
+
+    @property
+    def status(self) -> int:
+        """HTTP's."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names in lower case."""
+
+    async def read(self, limit: int) -> bytes:
+        """Return it whole; `Broken` if it is longer than `limit` bytes, or does not come."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield it as it comes."""
+
+    def close(self) -> None:
+        """Let it go."""
+
+
+class Served(Protocol):
+    """A server by its name, wherever it runs."""
+
+    @property
+    def name(self) -> str:
+        """Its name in `tools.yaml`."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, or what starts it."""
+
+    async def send(
+        self, method: str, headers: Sequence[tuple[bytes, bytes]], body: bytes, now: int, *, once: bool = False
+    ) -> Answer:
+        """Send one request and return the answer once it has begun. `Broken` if it does not; `now`: monotonic µs."""
+
+    def close(self) -> None:
+        """Let it go."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolServer:
-    """One server, ready to be asked."""
+    """One server over streamable HTTP, ready to be asked."""
 
     name: str
     url: str
@@ -48,18 +89,22 @@ class ToolServer:
         length = b"content-length: %d\r\n" % len(body) if method == "POST" else b""
         return await self.pool.send(head + length + b"\r\n", body, once=once)
 
+    def close(self) -> None:
+        """Drop every connection."""
+        self.pool.close()
+
 
 @dataclass(frozen=True, slots=True)
 class ToolServers:
     """All of them, by name, and the hosts by which browsers may ask."""
 
-    servers: Mapping[str, ToolServer]
+    servers: Mapping[str, Served]
     hosts: frozenset[str] = frozenset()
 
     def close(self) -> None:
-        """Drop every connection."""
+        """Drop every connection, and end every process."""
         for server in self.servers.values():
-            server.pool.close()
+            server.close()
 
 
 NONE = ToolServers({})
