@@ -12,9 +12,10 @@ from bedplate.agents.drill import Answer, Drills, Result
 from bedplate.agents.runstore import RunStore
 from bedplate.agents.stop import DRILL_SCOPE, DRILLED, EPOCHS, STOPPED
 from bedplate.agents.views import drills, stops
-from bedplate.errors import InvalidInput
+from bedplate.errors import Denied, InvalidInput
 from bedplate.paths.agentwatch import AgentWatch
 from bedplate.paths.drill import drill
+from bedplate.releases.actions import Finding, attach
 from bedplate.store.tables import evidence
 
 if TYPE_CHECKING:
@@ -70,6 +71,18 @@ def test_an_agent_that_there_is_not_is_no_drill(agent: Acting) -> None:
     with pytest.raises(InvalidInput, match="no agent ghost"):
         drill(agent.at, "leo.fischer", agent.subject, "ghost")
     assert drills(agent.at.engine) == []
+
+
+def test_nobody_asserts_a_drill_but_whoever_may_attach_evidence_can_make_one(agent: Acting) -> None:
+    AgentWatch(agent.at)
+    digest = agent.house.standing(agent.subject).release
+    before = len(attached(agent))
+    finding = Finding("stop-drilled", "proven", "it works, believe me", b"")
+    with pytest.raises(Denied, match="shown by a drill, not asserted"):
+        attach(agent.house.governor, "priya.raman", agent.subject, digest, finding)
+    assert len(attached(agent)) == before
+    made = drill(agent.at, "priya.raman", agent.subject)
+    assert (made.releases, made.unattached) == ((digest,), "")
 
 
 def test_a_process_that_does_not_answer_fails_it(agent: Acting, tmp_path: Path) -> None:

@@ -73,18 +73,18 @@ def drill(at: Whole, by: str, subject: str, agent: str = "", reason: str = "a dr
     about, unattached = [], ""
     for digest in _releases(at, subject, standing.release):
         try:
-            _attach(at, by, subject, digest, finding)
+            _attach(at, by, subject, digest, finding, scope)
             about.append(digest)
         except Denied as refused:
             unattached = refused.message
     return Drilled(subject, scope, result, tuple(about), unattached)
 
 
-def _attach(at: Whole, by: str, subject: str, digest: str, finding: Finding) -> None:
+def _attach(at: Whole, by: str, subject: str, digest: str, finding: Finding, scope: str) -> None:
     try:
         prove(at.governor, by, subject, digest, finding)
     except Denied:
-        attach(at.governor, by, subject, digest, finding)
+        attach(at.governor, by, subject, digest, finding, drill=scope)
 
 
 def _releases(at: Whole, subject: str, live: str) -> list[str]:

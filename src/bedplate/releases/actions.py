@@ -50,12 +50,15 @@ def prove(governor: Governor, by: str, subject: str, digest: str, finding: Findi
         _attach(governor, act, digest, finding)
 
 
-def attach(governor: Governor, by: str, subject: str, digest: str, finding: Finding) -> None:
-    """Attach what somebody found out about a release; `InvalidInput` if no such control is declared."""
+def attach(governor: Governor, by: str, subject: str, digest: str, finding: Finding, *, drill: str = "") -> None:
+    """Attach what somebody found out about a release; `InvalidInput` if no such control is declared.
+
+    `drill`: the scope of the drill that showed it, which nobody else can show.
+    """
     if finding.control not in governor.catalogue.controls:
         known = ", ".join(sorted(governor.catalogue.controls))
         raise InvalidInput(f"there is no control {finding.control}", hint=f"known: {known}")
-    facts = {"release": digest, "control": finding.control}
+    facts: dict[str, Value] = {"release": digest, "control": finding.control, **({"drill": drill} if drill else {})}
     with governor.act(by, ATTACH, subject, facts=facts) as act:
         _attach(governor, act, digest, finding)
 

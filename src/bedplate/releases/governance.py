@@ -81,13 +81,18 @@ def _bare() -> Case:
     return Case(Attempt(GO_LIVE, "canary", "usecase/canary", {"release": "0" * 64}), 0, None, standing)
 
 
+DRILLED = "stop-drilled"
 MADE = frozenset(  # shown by machine alone
-    {"prompt-pinned", "sources-versioned", "runbook-present", "evals-passed", "no-regression"}
+    {"prompt-pinned", "sources-versioned", "runbook-present", "evals-passed", "no-regression", DRILLED}
 )
 
 
 def _not_made(case: Case) -> Finding:
     name = str(case.attempt.facts["control"])
+    if name == DRILLED:
+        if case.attempt.facts.get("drill"):
+            return Pass()
+        return Fail(f"{name} is shown by a drill, not asserted", "make one: bedplate drill USE-CASE")
     if name in MADE:
         return Fail(
             f"{name} is shown by making and evaluating a release, not asserted", "release again: bedplate release"
@@ -175,7 +180,7 @@ MANIFEST = Manifest(
             "mend what got through and release again, or attach people's report: POST /api/use-cases/ID/evidence",
         ),
         _gate(
-            "stop-drilled",
+            DRILLED,
             "The stop was practised, on evidence not yet expired.",
             "run the drill and attach its record",
         ),
