@@ -92,6 +92,17 @@ def test_whoever_agrees_to_it_is_heard_no_more_until_trained_and_an_incident_is_
         assert "known-bad" in standing(agent, person)
         with pytest.raises(Denied, match="do not count"):
             agent.agree(real, person)
+    asked = agent.house.events("kernel.approval.asked")
+    arguments = {"amount": 1, "payee": "Ada Ltd"}
+    for person in voters:
+        refused = "do not count" if person == voters[0] else "."  # others may have no seat that settles at all
+        with pytest.raises(Denied, match=refused):
+            agent.people.edit(person, real, arguments, "less", agent.door.reweighed)
+        with pytest.raises(Denied, match=refused):
+            agent.people.answer(person, real, "no", "because")
+        with pytest.raises(Denied, match=refused):
+            agent.people.take_over(person, real, "I do it")
+    assert agent.house.events("kernel.approval.asked") == asked, "nothing was asked in their name"
     causes = {i["cause"] for i in incidents(agent.at.engine, agent.subject, only_open=True)}
     assert {f"oversight/{person}" for person in voters} <= causes
     with pytest.raises(Denied, match="own"):

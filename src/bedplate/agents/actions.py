@@ -8,6 +8,7 @@ from uuid import NAMESPACE_OID, uuid5
 from bedplate.errors import Conflict, Denied, InvalidInput
 from bedplate.kernel.authority import SYSTEM
 from bedplate.kernel.clock import DAY
+from bedplate.kernel.decision import Deny
 
 from .governance import (
     CLOSE,
@@ -59,6 +60,18 @@ def perform(governor: Governor, by: str, subject: str, facts: Mapping[str, Value
             raise Denied(reason[1], hint=reason[2], reasons=(reason,))
         told = {name: facts[name] for name in ("action", "run", "tool", "arguments_sha256")}
         act.record("agents.action.performed", told)
+
+
+def may_settle(governor: Governor, by: str, approval: Approval, how: str, lowered: str) -> None:
+    """Refuse, on record, whoever may not answer, edit or take over, before anything is made of it.
+
+    `lowered`: why their answers do not count for now; "" if they do.
+    """
+    facts: dict[str, Value] = {"approval": approval.id, "how": how, "lowered": lowered}
+    _, verdict = governor.judge(by, SETTLE, approval.subject, facts)
+    if isinstance(verdict, Deny):
+        with governor.act(by, SETTLE, approval.subject, facts=facts):
+            pass  # it raises, and says so on the ledger
 
 
 def settle(

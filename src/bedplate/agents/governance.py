@@ -228,6 +228,23 @@ def _stamped() -> Case:
     return Case(Attempt(VOTE, "canary", question.id), 0, model_for_canaries(), None, question=question, voter=voter)
 
 
+def _settles(case: Case) -> Finding:
+    """Look at who edits, answers or takes over: that decides about an action as a vote does."""
+    why = str(case.attempt.facts.get("lowered", ""))
+    if not why:
+        return Pass()
+    who = case.attempt.actor
+    return Fail(
+        f"{who}'s answers about actions do not count for now: {why}",
+        f"have {who} trained anew: bedplate people train {who} ..., or bedplate oversight restore {who}",
+    )
+
+
+def _settled_by_one_who_stamps() -> Case:
+    facts: dict[str, Value] = {"approval": "approval/canary", "how": "answer", "sha256": "", "lowered": "canary"}
+    return Case(Attempt(SETTLE, "canary", "usecase/canary", facts), 0, model_for_canaries(), None)
+
+
 def _by_another(case: Case) -> Finding:
     if case.attempt.facts["person"] != case.attempt.actor:
         return Pass()
@@ -384,6 +401,15 @@ MANIFEST = Manifest(
             _counts,
             _stamped,
             (VOTE.name,),
+            always=True,
+        ),
+        Control(
+            "settler-counts",
+            "change",
+            "Actions that wait are edited, answered and taken over only by those whose answers count.",
+            _settles,
+            _settled_by_one_who_stamps,
+            (SETTLE.name,),
             always=True,
         ),
         Control(

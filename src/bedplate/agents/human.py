@@ -16,8 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bedplate.errors import Conflict, InvalidInput, NeedsApproval, NotFound, Unavailable
 from bedplate.kernel.clock import SECOND
+from bedplate.store.reads import read_standing
 
 from . import actions, views
+from .reviewer import lowered
 from .toolcall import ToolCall
 
 if TYPE_CHECKING:
@@ -142,7 +144,7 @@ class People:
 
         Whoever edits cannot agree to it. Returns the new question.
         """
-        approval, row, act = self._open(approval_id)
+        approval, row, act = self._open(approval_id, by, "edit")
         before = self.arguments(row)
         if arguments == before:
             raise InvalidInput("nothing differs", hint="approve it, or change an argument", code="no-change")
@@ -169,7 +171,7 @@ class People:
         """Give the agent a person's answer in place of what the tool would return."""
         if not text.strip():
             raise InvalidInput("an answer needs a text", hint="or take the action over, or refuse it")
-        approval, row, act = self._open(approval_id)
+        approval, row, act = self._open(approval_id, by, "answer")
         content = f"{row['action']}/answer"
         act.status = "settled"
         self._recorder.record_sync(act, "act.answered", content, {"answer": text, "by": by})
@@ -179,12 +181,15 @@ class People:
         """Have a person do it: the agent is told so, and the action is closed."""
         if not reason.strip():
             raise InvalidInput("say what you do about it: the agent is told", hint="--reason '...'")
-        approval, _, _ = self._open(approval_id)
+        approval, _, _ = self._open(approval_id, by, "take-over")
         actions.settle(self._governor, by, approval, how="take-over", sha256="", reason=reason)
 
-    def _open(self, approval_id: str) -> tuple[Approval, dict[str, Any], Act]:
+    def _open(self, approval_id: str, by: str, how: str) -> tuple[Approval, dict[str, Any], Act]:
         row = views.parked_action(self._engine, approval_id)
         approval = self._approval(approval_id)
+        with self._engine.connect() as connection:
+            why = lowered(read_standing(connection, f"person/{by}"))
+        actions.may_settle(self._governor, by, approval, how, why)
         if not approval.open(self._clock()):
             state = "expired" if approval.state == "asked" else approval.state
             raise Conflict(f"{approval_id} is {state}: there is nothing to settle", hint="see bedplate actions")
