@@ -48,7 +48,9 @@ def main() -> int:
         port = _free()
         _start(running, [sys.executable, str(ROOT / "tests/agents/mcp/everything.py"), str(port)], port)
         direct = f"http://127.0.0.1:{port}/mcp"
-        key = prepared(Path(folder), direct, "{resources: ['test://*'], prompts: ['*']}")
+        key = prepared(
+            Path(folder), direct, "{resources: ['test://*'], prompts: ['*'], asks: [sampling, elicitation, roots]}"
+        )
         proxy = running.enter_context(served(Path(folder), key))
         print(f"{'revision':12} {'direct':>8} {'proxy':>8}")
         good = True

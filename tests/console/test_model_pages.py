@@ -77,8 +77,8 @@ def test_the_command_line_says_the_same_and_changes_nothing(changed: tuple[House
     assert "within-budget" in out
     assert "approvals do not stand" in out
     assert house.client("priya.raman").get("/api/model/versions")["versions"][0]["changes"][0]["path"] == "(everything)"
-    code, out, _ = cli(house, "plan", file, "--days", "0")
-    assert (code, "calls of" in out) == (4, False)
+    code, out, said = cli(house, "plan", file, "--days", "0")
+    assert (code, "calls of" in out) == (4, False), said
 
 
 def test_the_model_in_force_can_be_read(changed: tuple[House, str]) -> None:

@@ -42,10 +42,14 @@ class Part(BaseModel):
 
 
 class ServerPart(Part):
-    """An MCP server: which of its resources and prompts agents may read. `*` at the end stands for any rest."""
+    """An MCP server: which of its resources and prompts agents may read. `*` at the end stands for any rest.
+
+    `asks`: what it may ask of the agent's client by itself: its model, its user, its folders.
+    """
 
     resources: Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=1_000)] = []
     prompts: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=1_000)] = []
+    asks: Annotated[list[Literal["sampling", "elicitation", "roots"]], Field(max_length=3)] = []
 
 
 class AmountPart(Part):

@@ -90,11 +90,12 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Which of a server's resources and prompts agents may read."""
+    """Which of a server's resources and prompts agents may read, and what it may ask of their clients."""
 
     name: str
     resources: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -339,7 +340,8 @@ def default_policies() -> list[dict[str, Any]]:
 
 
 def _server(name: str, part: Any) -> dict[str, Any]:  # noqa: ANN401  ServerPart, or nothing said
-    return {"name": name, **(part.model_dump() if part is not None else {})}
+    told = part.model_dump() if part is not None else {}
+    return {"name": name, **{key: value for key, value in told.items() if value or key != "asks"}}
 
 
 def _tool(part: Any) -> dict[str, Any]:  # noqa: ANN401  ToolPart, which costs 100 ms to import

@@ -137,7 +137,7 @@ class Mcp:
         kind = answer.headers.get("content-type", "")
         if kind.startswith("text/event-stream") and message.asks:
             return StreamingResponse(
-                self._streamed(server, gate, passage, answer, session), answer.status, _back(answer)
+                self._streamed(_Way(server, gate, passage, session, headers), answer), answer.status, _back(answer)
             )
         return await self._whole(server, gate, passage, answer, session)
 
@@ -163,11 +163,9 @@ class Mcp:
         changed = await gate.answered(passage, found, session)
         return Response(changed if changed is not None else content, answer.status, _back(answer))
 
-    async def _streamed(
-        self, server: Served, gate: Gate, passage: Passage, answer: Answer, session: str
-    ) -> AsyncIterator[bytes]:
+    async def _streamed(self, way: _Way, answer: Answer) -> AsyncIterator[bytes]:
         """Hand events on as they come; the one that answers is looked at first."""
-        way = _Way(server.name, gate, passage, session)
+        gate, passage, session = way.gate, way.passage, way.session
         try:
             async for raw in way.passed(answer):
                 yield raw
@@ -194,10 +192,13 @@ class Mcp:
         if request.method == "DELETE":
             self._sessions.pop((server.name, session), None)
         if answer.headers.get("content-type", "").startswith("text/event-stream"):
-            return StreamingResponse(self._heard(server, answer, session), answer.status, _back(answer))
+            heard = self._heard(server, answer, session, actor, _onward(request))
+            return StreamingResponse(heard, answer.status, _back(answer))
         return Response(await answer.read(MAX_ANSWER), answer.status, _back(answer))
 
-    async def _heard(self, server: Served, answer: Answer, session: str) -> AsyncIterator[bytes]:
+    async def _heard(
+        self, server: Served, answer: Answer, session: str, actor: Actor, headers: list[tuple[bytes, bytes]]
+    ) -> AsyncIterator[bytes]:
         """Hand a session's stream on. Answers that come on it to calls whose own stream ended are looked at."""
         gate, splitter = self._gates[server.name], Splitter()
         try:
@@ -213,7 +214,8 @@ class Mcp:
                         continue
                     if found is not None and found.get("method") == CHANGED:
                         gate.forget(session)
-                    yield event.raw
+                    if found is None or not await _refused(server, gate, actor, found, headers):
+                        yield event.raw
         except (Broken, InvalidInput) as broken:
             log.warning("mcp.stream_ended", extra={"server": server.name, "why": str(broken)})
         finally:
@@ -281,8 +283,11 @@ class Mcp:
 class _Way:
     """The way of one answer's events back to whoever asked."""
 
-    def __init__(self, server: str, gate: Gate, passage: Passage, session: str) -> None:
-        self._server, self._gate, self._passage, self._session = server, gate, passage, session
+    def __init__(
+        self, server: Served, gate: Gate, passage: Passage, session: str, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        self._server, self._headers = server, headers
+        self.gate, self.passage, self.session = gate, passage, session
         self.done = False  # its answer has come, or is known not to come
         self.resumes = False  # events have ids, by which a client finds them again
 
@@ -302,8 +307,8 @@ class _Way:
     async def broken(self, why: str) -> bytes:
         """Note that no answer came, and say so."""
         self.done = True
-        await self._gate.lost(self._passage, why, reached=True)
-        return _event(_failed_body(self._passage.message, f"{self._server}: {why}"))
+        await self.gate.lost(self.passage, why, reached=True)
+        return _event(_failed_body(self.passage.message, f"{self._server.name}: {why}"))
 
     async def _looked_at(self, event: Event) -> bytes | None:
         found = _answer_in(event.data)
@@ -311,14 +316,32 @@ class _Way:
             return event.raw
         if "method" in found:
             if found["method"] == CHANGED:
-                self._gate.forget(self._session)
-            return event.raw
-        if found.get("id") != self._passage.message.id or self.done:
-            log.warning("mcp.wrong_id", extra={"server": self._server})
+                self.gate.forget(self.session)
+            refused = await _refused(self._server, self.gate, self.passage.actor, found, self._headers)
+            return None if refused else event.raw
+        if found.get("id") != self.passage.message.id or self.done:
+            log.warning("mcp.wrong_id", extra={"server": self._server.name})
             return None
         self.done = True
-        changed = await self._gate.answered(self._passage, found, self._session)
+        changed = await self.gate.answered(self.passage, found, self.session)
         return event.with_data(changed) if changed is not None else event.raw
+
+
+async def _refused(
+    server: Served, gate: Gate, actor: Actor, asked: Mapping[str, Any], headers: list[tuple[bytes, bytes]]
+) -> bool:
+    """Refuse, in the client's place, what a server may not ask of it; False if it may, or asks nothing."""
+    why = gate.unasked(actor, str(asked["method"])) if "id" in asked and "method" in asked else ""
+    if not why:
+        return False
+    log.warning("mcp.server_asked", extra={"server": server.name, "method": str(asked["method"])[:200]})
+    body = encode({"jsonrpc": "2.0", "id": asked["id"], "error": {"code": INVALID, "message": why}})
+    own = [(name, value) for name, value in headers if name not in {b"mcp-method", b"mcp-name", b"last-event-id"}]
+    if not any(name == b"content-type" for name, _ in own):
+        own.append((b"content-type", b"application/json"))
+    with suppress(Broken):
+        (await server.send("POST", own, body, _now())).close()
+    return True
 
 
 def _local(request: Request) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.agents.acting import CLERKS, SECRET, acting
+from tests.agents.acting import CLERKS, SECRET, acting, release
 from tests.agents.mcp.upstream import TOOLS, Upstream
 
 from bedplate.agents.mcp.message import CAPABILITIES, DRY, KEY, RUN, TASK, VERSION
@@ -437,3 +437,28 @@ def test_what_cannot_be_rehearsed_is_not_done_instead(bench: Any, agent: Acting)
 
     bench(does)
     assert agent.at.runs.effects("run-1") == []
+
+
+@pytest.mark.parametrize("asks", ["", ", asks: [sampling, elicitation]"])
+def test_what_a_server_asks_of_the_client_passes_only_where_the_release_says_so(
+    bench: Any, agent: Acting, asks: str
+) -> None:
+    release(agent.house, agent.subject, YAML.replace("prompts: [greet]", f"prompts: [greet]{asks}"))
+    agent.at.follower.look()
+
+    async def does(b: Bench) -> None:
+        b.upstream.behaves = "asks"
+        asked = await b.call("inbox")
+        assert asked.json["result"]["content"][0]["text"] == "done"
+        assert (b"sampling/createMessage" in asked.body) is bool(asks)
+        refusals = [m["error"]["message"] for m in b.upstream.got if m.get("id") == "own-1"]
+        assert [("asks in agents.yaml" in said) for said in refusals] == ([] if asks else [True])
+        b.upstream.behaves = "wants"
+        wanted = (await b.call("inbox", {"again": 1})).json["result"]
+        if asks:
+            assert wanted["inputRequests"]["who"]["params"]["message"] == "your password?"
+        else:
+            assert wanted["isError"]
+            assert "may not ask the client for elicitation/create" in wanted["content"][0]["text"]
+
+    bench(does)

@@ -104,18 +104,34 @@ class Upstream:
                     await writer.drain()
             case "refuses":
                 self._json(writer, message, {"content": [{"type": "text", "text": "no money"}], "isError": True})
-            case "streams":
-                note = {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progress": 1}}
-                lie = {"jsonrpc": "2.0", "id": "another", "result": {"content": []}}
-                events = (note, lie, {"jsonrpc": "2.0", "id": message["id"], "result": result})
-                data = b"".join(b"event: message\ndata: " + json.dumps(e).encode() + b"\n\n" for e in events)
-                self._send(writer, data, kind="text/event-stream")
+            case "streams" | "asks" | "wants":
+                self._more(message, writer, result)
             case "ends early":
                 self._send(writer, b": nothing\n\n", kind="text/event-stream")
             case _:
                 self._json(writer, message, result)
         await writer.drain()
         return True
+
+    def _more(self, message: dict[str, Any], writer: asyncio.StreamWriter, result: dict[str, Any]) -> None:
+        """Say more than the answer, or ask something of the client: on the way to the answer, or in its place."""
+        if self.behaves == "wants":
+            wanted = {"who": {"method": "elicitation/create", "params": {"message": "your password?"}}}
+            self._json(writer, message, {"resultType": "input_required", "inputRequests": wanted})
+            return
+        answer = {"jsonrpc": "2.0", "id": message["id"], "result": result}
+        if self.behaves == "streams":
+            note = {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progress": 1}}
+            lie = {"jsonrpc": "2.0", "id": "another", "result": {"content": []}}
+            self._events(writer, note, lie, answer)
+            return
+        params = {"messages": [], "maxTokens": 9}
+        ask = {"jsonrpc": "2.0", "id": "own-1", "method": "sampling/createMessage", "params": params}
+        self._events(writer, ask, answer)
+
+    def _events(self, writer: asyncio.StreamWriter, *events: dict[str, Any]) -> None:
+        data = b"".join(b"event: message\ndata: " + json.dumps(e).encode() + b"\n\n" for e in events)
+        self._send(writer, data, kind="text/event-stream")
 
     def _json(self, writer: asyncio.StreamWriter, message: dict[str, Any], result: dict[str, Any]) -> None:
         self._send(writer, json.dumps({"jsonrpc": "2.0", "id": message.get("id"), "result": result}).encode())

@@ -33,6 +33,7 @@ PASSING = frozenset(
 )
 READING = frozenset({"resources/read", "resources/subscribe", "resources/unsubscribe"})
 OWN_TASKS = frozenset({"tasks/get", "tasks/result", "tasks/cancel", "tasks/update"})
+ASKS = {"sampling/createMessage": "sampling", "elicitation/create": "elicitation", "roots/list": "roots"}
 MAX_RUNS = 10_000
 PINS_FOR_S = 300  # what a server listed holds that long, unless it says that it changed
 HOUR = 3600 * SECOND
@@ -199,9 +200,30 @@ class Gate:
 
     # On the way back
 
+    def unasked(self, actor: Actor, method: str) -> str:
+        """Say why a server may not ask this of the agent's client; "" if it may."""
+        if method == "ping":
+            return ""
+        charter, asks = self._door.charter(actor), ASKS.get(method, "")
+        server = charter.servers.get(self._server) if charter is not None else None
+        if asks and server is not None and asks in server.asks:
+            return ""
+        fix = f"name {asks} under servers.{self._server}.asks in agents.yaml, and release" if asks else "leave it out"
+        return f"{self._server} may not ask the client for {method}; {fix}"
+
+    def _wants(self, passage: Passage, result: object) -> str:
+        """Say what a server wants of the client before it goes on, and may not want; "" if nothing."""
+        wanted = result.get("inputRequests") if isinstance(result, dict) else None
+        found = wanted.values() if isinstance(wanted, dict) else ()
+        methods = [str(one.get("method", "")) if isinstance(one, dict) else "" for one in found]
+        return next((why for method in methods if (why := self.unasked(passage.actor, method))), "")
+
     async def answered(self, passage: Passage, answer: dict[str, Any], session: str) -> bytes | None:
         """Look at the answer to a message: filter lists, note what a call came to. None: it passes as it came."""
         message, result = passage.message, answer.get("result")
+        if why := self._wants(passage, result):
+            await self.lost(passage, why, reached=True)
+            return message.failed(why)
         if passage.ruling is not None:
             await self._settled(passage, answer)
             if message.method in OWN_TASKS and isinstance(result, dict):
