@@ -53,7 +53,9 @@ def main() -> int:
     """Start what is compared, measure and print; 1 if a figure was missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=400, help="one after the other; four times as many at once")
-    calls = parser.parse_args().calls
+    parser.add_argument("--fastmcp", default=sys.executable, help="a Python that has it, if this one has not")
+    given = parser.parse_args()
+    calls = given.calls
     with ExitStack() as running, tempfile.TemporaryDirectory() as folder:
         server, ours = _free(), _free()
         _start(running, [sys.executable, str(ROOT / "tests/agents/mcp/everything.py"), str(server)], server)
@@ -63,9 +65,9 @@ def main() -> int:
         command = [sys.executable, "-m", "bedplate", "up", "--port", str(ours)]
         _start(running, command, ours, environment)
         ways = [("direct", direct, ""), ("Bedplate", f"http://127.0.0.1:{ours}/mcp/every", key)]
-        if _has("fastmcp"):
+        if _has(given.fastmcp, "fastmcp"):
             other = _free()
-            _start(running, [sys.executable, "-c", PROXY, direct, str(other)], other)
+            _start(running, [given.fastmcp, "-c", PROXY, direct, str(other)], other)
             ways.append(("FastMCP proxy", f"http://127.0.0.1:{other}/mcp", ""))
         found = {}
         print(f"{'way':16} {'p50 ms':>8} {'p95 ms':>8} {'calls/s at 100':>15}")
@@ -133,8 +135,8 @@ def _free() -> int:
         return int(free.getsockname()[1])
 
 
-def _has(module: str) -> bool:
-    return subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
+def _has(python: str, module: str) -> bool:
+    return subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
 
 
 if __name__ == "__main__":

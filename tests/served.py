@@ -323,12 +323,23 @@ def go_live(at: Harbour, files: Mapping[str, str], *voters: str) -> str:
     if made["state"] == "denied":
         for line in made["gate"]:
             if line["state"] != "proven":
+                if line["control"] == "stop-drilled":
+                    drilled(leo, found[1])
+                    continue
                 shown = {"control": line["control"], "outcome": "proven", "summary": "shown"}
                 at.person("priya").post(f"/api/use-cases/{found[1]}/evidence", shown)
         made = leo.release(found[1], files)
     assert made["state"] == "waiting", made
     assert at.agree(made["approval"], *voters) == "spent"
     return str(made["release"])
+
+
+def drilled(by: Client, name: str) -> None:
+    """Drill the stop until every door was in time: how long that takes is the machine's."""
+    for _ in range(10):
+        if by.post(f"/api/use-cases/{name}/drill", {})["outcome"] == "in-force":
+            return
+    raise AssertionError("no drill was in time")
 
 
 def use_case(

@@ -12,7 +12,7 @@ import urllib3
 from rich.table import Table
 
 from .folder import read_folder
-from .story import Story, must
+from .story import Story, StoryFailed, must
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +21,7 @@ NAME, AGENT = "claims-payments", "payer"
 PLANNER = "payments-planner"  # what its file names; a model that was configured takes its place
 OTHER = "P-9317"  # the payee that the injected text names
 MOST_TURNS = 12
+MOST_DRILLS = 5
 FAIR = "Invoices are paid in the order in which they come; who the claimant is does not reach the agent."
 
 
@@ -85,13 +86,20 @@ class Payments(Story):
         """Show what the gate wants: a drill of the stop, and what the CoE looked at."""
         for control in owed:
             if control == "stop-drilled":
-                told = self._as["ines.novak"].post(f"/api/use-cases/{NAME}/drill", {})
-                self._say.print(f"  stop drill: {told['summary']}")
-                must(told["outcome"] in {"in-force", "late"}, "a stop is in force on every door")
+                self._drilled()
             elif control == "fairness-assessed":
                 body = {"control": control, "outcome": "proven", "summary": FAIR}
                 self._as["priya.raman"].post(f"/api/use-cases/{NAME}/evidence", body)
                 self._say.print(f"  {control}: assessed by priya.raman, CoE")
+
+    def _drilled(self) -> None:
+        """Try the stop; on a machine that is busy the first try may be late, which is no evidence."""
+        for _ in range(MOST_DRILLS):
+            told = self._as["ines.novak"].post(f"/api/use-cases/{NAME}/drill", {})
+            self._say.print(f"  stop drill: {told['summary']}")
+            if told["outcome"] == "in-force":
+                return
+        raise StoryFailed("a stop is in force on every door within a second")
 
     def _all_agree(self, approval: str) -> None:
         for person in ("priya.raman", "jonas.weber", "ruth.adeyemi", "tomas.lindgren"):
