@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ def test_a_paused_tail_holds_what_comes_and_then_shows_it(look: Look, called: Ca
     page.keyboard.press("p")
     expect(page.locator("#tail-state")).to_have_text("paused")
     made = called.house.ask("How much notice must I give?")
-    expect(page.locator("#tail-pause")).to_contain_text("Go on, 1 new")
+    expect(page.locator("#tail-pause")).to_contain_text(re.compile(r"Go on, \d+ new"))  # a canary's may have come, too
     assert page.locator(f"#tail a[href='/calls/{made}']").count() == 0
     page.click("#tail-pause")
     expect(page.locator(f"#tail a[href='/calls/{made}']")).to_have_count(1)
@@ -66,8 +67,7 @@ def test_a_tail_of_refused_calls_passes_others_over(look: Look, called: Called) 
     expect(page.locator("#tail-state")).to_have_text("live")
     called.house.ask("How many days of annual leave do I get?")
     refused = called.house.ask(SECRET)
-    first = page.locator("#tail tbody tr").first
-    expect(first.locator("a").first).to_have_attribute("href", f"/calls/{refused}")
+    expect(page.locator(f"#tail tbody tr a[href='/calls/{refused}']")).to_have_count(1)
     assert set(page.locator("#tail tbody td:nth-child(4)").all_inner_texts()) == {"deny"}
 
 
